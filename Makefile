@@ -1,0 +1,54 @@
+GO ?= go
+
+# Run by version, with Go alone: it is built once from the module proxy, checked
+# against the checksum database, and then comes from Go's build cache.
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+# The directory of every module in the repository, the root module first.
+MODULES := $(shell find . \( -name '.?*' -o -name testdata \) -prune -o -name go.mod -print | sed 's|/go.mod$$||' | sort)
+
+# $(call each-module,COMMAND) runs COMMAND in each module's directory ($$m), in
+# all of them even when one fails, and fails if any did.
+each-module = @status=0; for m in $(MODULES); do \
+	echo "==> $$m: $(strip $(1))"; \
+	(cd "$$m" && $(1)) || status=1; \
+	done; exit $$status
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Compile every package
+	$(call each-module,$(GO) build ./...)
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	$(call each-module,$(GOLANGCI_LINT) fmt)
+
+# A nested module is there to have dependencies of its own: depguard's lists are
+# the root module's.
+.PHONY: lint
+lint: ## Check format, go vet, go.mod and golangci-lint
+	@echo "==> gofmt -l ."; files=$$(gofmt -l .) || exit 1; \
+	if [ -n "$$files" ]; then echo "Not formatted (run make fmt):"; echo "$$files"; exit 1; fi
+	$(call each-module,$(GO) vet ./...)
+	$(call each-module,$(GO) mod tidy -diff)
+	$(call each-module,$(GOLANGCI_LINT) run $$([ $$m = . ] || echo --disable=depguard))
+
+.PHONY: test-deps
+test-deps: ## Install the servers the tests run, where they are missing
+	@GO="$(GO)" .ci/install-test-deps
+
+# With LASTUNIT_REQUIRE_SERVERS a test that cannot get its server fails; without
+# it (a plain go test) the test is skipped.
+.PHONY: test
+test: test-deps ## Run every test, with the race detector and real servers
+	$(call each-module,LASTUNIT_REQUIRE_SERVERS=1 $(GO) test -race -count=1 -timeout 10m ./...)
+
+.PHONY: cover
+cover: test-deps ## Run every test and print the statement coverage
+	$(call each-module,LASTUNIT_REQUIRE_SERVERS=1 $(GO) test -count=1 -timeout 10m -covermode=atomic -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)

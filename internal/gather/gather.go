@@ -1,0 +1,175 @@
+// Package gather lets concurrent calls travel together. A call that finds
+// nothing under way goes at once; calls that come while one is under way wait
+// for it together, and then go as one batch. There is no timer: an idle system
+// adds no latency, and batches grow with the load by themselves.
+package gather
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// The errors of Do, for errors.Is.
+var (
+	// ErrNotSent says that the call left no trace: the queue was full, or the
+	// context ended while the call was queued.
+	ErrNotSent = errors.New("not sent")
+	// ErrLeft says that the context ended while the call was under way: it may
+	// be carried out.
+	ErrLeft = errors.New("left while the call was under way")
+)
+
+// Config says how calls gather.
+type Config struct {
+	Batch   int           // calls that go together at most
+	Queue   int           // calls that wait at most
+	Timeout time.Duration // of a batch; the callers' contexts don't reach it
+}
+
+// Gather carries calls of one kind. Make one with New. It is safe for
+// concurrent use. It has a goroutine only while there are calls.
+type Gather[In, Out any] struct {
+	config Config
+	send   func(context.Context, []In) ([]Out, error)
+
+	mu       sync.Mutex
+	queue    []*call[In, Out]
+	waiting  int // calls in the queue that did not leave
+	underway bool
+	idle     sync.Cond
+}
+
+// New makes a Gather. send carries a batch out; it returns an answer for each
+// call, in the same order, or one error for all of them.
+func New[In, Out any](config Config, send func(context.Context, []In) ([]Out, error)) *Gather[In, Out] {
+	g := &Gather[In, Out]{config: config, send: send}
+	g.idle.L = &g.mu
+	return g
+}
+
+type call[In, Out any] struct {
+	in   In
+	out  Out
+	err  error
+	sent bool // or its caller left the queue; guarded by Gather.mu
+	done chan struct{}
+}
+
+// Do waits until the call was carried out with others.
+func (g *Gather[In, Out]) Do(ctx context.Context, in In) (Out, error) {
+	c := &call[In, Out]{in: in, done: make(chan struct{})}
+	if err := ctx.Err(); err != nil {
+		return c.out, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	if !g.enqueue(c) {
+		return c.out, fmt.Errorf("%w: %d calls are waiting", ErrNotSent, g.config.Queue)
+	}
+	select {
+	case <-c.done:
+		return c.out, c.err
+	case <-ctx.Done():
+	}
+	var none Out
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !c.sent {
+		c.sent = true
+		g.waiting--
+		return none, fmt.Errorf("%w: %w", ErrNotSent, ctx.Err())
+	}
+	select {
+	case <-c.done:
+		return c.out, c.err
+	default:
+		return none, fmt.Errorf("%w: %w", ErrLeft, ctx.Err())
+	}
+}
+
+// Post hands a call over that nobody waits for. It reports whether there was
+// room in the queue.
+func (g *Gather[In, Out]) Post(in In) bool {
+	return g.enqueue(&call[In, Out]{in: in, done: make(chan struct{})})
+}
+
+// Wait returns once nothing is queued and nothing is under way.
+func (g *Gather[In, Out]) Wait() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.underway {
+		g.idle.Wait()
+	}
+}
+
+func (g *Gather[In, Out]) enqueue(c *call[In, Out]) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiting >= g.config.Queue {
+		return false
+	}
+	g.queue = append(g.queue, c)
+	g.waiting++
+	if !g.underway {
+		g.underway = true
+		go g.carry()
+	}
+	return true
+}
+
+// carry sends batch after batch until the queue is empty.
+func (g *Gather[In, Out]) carry() {
+	for {
+		batch := g.next()
+		if batch == nil {
+			return
+		}
+		g.carryOne(batch)
+	}
+}
+
+func (g *Gather[In, Out]) next() []*call[In, Out] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var batch []*call[In, Out]
+	taken := 0
+	for _, c := range g.queue {
+		if len(batch) == g.config.Batch {
+			break
+		}
+		taken++
+		if !c.sent {
+			c.sent = true
+			g.waiting--
+			batch = append(batch, c)
+		}
+	}
+	if g.queue = g.queue[taken:]; len(g.queue) == 0 {
+		g.queue = nil // let the array go
+	}
+	if batch == nil {
+		g.underway = false
+		g.idle.Broadcast()
+	}
+	return batch
+}
+
+func (g *Gather[In, Out]) carryOne(batch []*call[In, Out]) {
+	ctx, cancel := context.WithTimeout(context.Background(), g.config.Timeout)
+	defer cancel()
+	ins := make([]In, len(batch))
+	for i, c := range batch {
+		ins[i] = c.in
+	}
+	outs, err := g.send(ctx, ins)
+	if err == nil && len(outs) != len(ins) {
+		err = fmt.Errorf("%d answers to %d calls", len(outs), len(ins))
+	}
+	for i, c := range batch {
+		if c.err = err; err == nil {
+			c.out = outs[i]
+		}
+		close(c.done)
+	}
+}

@@ -1,0 +1,16 @@
+package inventory
+
+import "github.com/redis/go-redis/v9"
+
+// Scripts are the scripts by name, for tests that send them what Redis never
+// sends.
+var Scripts = map[string]*redis.Script{
+	"deduct":    deductScript,
+	"settle":    settleScript,
+	"restore":   restoreScript,
+	"load":      loadScript,
+	"unsettled": unsettledScript,
+}
+
+// StockKey is the key of a SKU's hash.
+func (r *Redis) StockKey(sku string) string { return r.keys.stock(sku) }

@@ -1,0 +1,50 @@
+-- settle.lua drops deductions whose order is in Postgres (their units stay
+-- taken), and brings Redis the current supply. Without deductions it is a push.
+--
+-- KEYS[1]  the SKU's stock hash
+-- ARGV[1]  store
+-- ARGV[2]  epoch      of the supply and of the deductions
+-- ARGV[3]  version    of the supply
+-- ARGV[4]  supply     units
+-- ARGV[5]  admitted   units that Postgres committed through Redis in this epoch
+-- ARGV[6..] attempt, seq of each deduction
+--
+-- Returns {status, ...}:
+--   {'settled', n}      n records were dropped; the supply is now at least this new
+--   {'superseded'}      the hash is of a newer epoch: there is nothing left to do
+--   {'unusable', why}   why is missing, foreign, garbage, behind (of an older
+--                       epoch), or lost (fewer units taken than Postgres admitted)
+--
+-- Safe to repeat and to reorder: a record is dropped only if its seq is the
+-- named one, and a supply replaces only an older one.
+
+local store = ARGV[1]
+local epoch = whole(ARGV[2], 1, BOUND)
+local version = whole(ARGV[3], 1, BOUND)
+local supply = whole(ARGV[4], -BOUND, BOUND)
+local admitted = whole(ARGV[5], 0, BOUND)
+if not epoch then return refuse('epoch is not a whole number from 1 to 2^52') end
+if not version then return refuse('version is not a whole number from 1 to 2^52') end
+if not supply then return refuse('supply is not a whole number within 2^52') end
+if not admitted then return refuse('admitted is not a whole number from 0 to 2^52') end
+if not whole_seqs(6) then return refuse('not every attempt has a whole seq from 1 to 2^52') end
+
+local stock, why = read_stock(KEYS[1], store)
+if not stock then return {'unusable', why} end
+if stock.epoch > epoch then return {'superseded'} end
+if stock.epoch < epoch then return {'unusable', 'behind'} end
+
+local attempts, units = named_deductions(KEYS[1], 6, stock)
+if not attempts then return {'unusable', 'garbage'} end
+
+for i = 1, #attempts do
+  redis.call('HDEL', KEYS[1], 'd:' .. attempts[i])
+end
+if units > 0 then
+  redis.call('HSET', KEYS[1], 'unsettled', digits(stock.unsettled - units))
+end
+if version > stock.version then
+  redis.call('HSET', KEYS[1], 'supply', digits(supply), 'version', digits(version))
+end
+if stock.taken < admitted then return {'unusable', 'lost'} end
+return {'settled', #attempts}

@@ -1,0 +1,230 @@
+package inventory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+// model is the plainest InventoryRepository, in memory: what the scripts are
+// compared with.
+type model struct {
+	mu   sync.Mutex
+	skus map[string]*counters
+}
+
+type counters struct {
+	inventory.Stock
+	open map[string]inventory.Deduction // by attempt
+}
+
+func newModel() *model { return &model{skus: make(map[string]*counters)} }
+
+// usable returns the counters of a SKU, unless they are missing or foreign.
+func (m *model) usable(sku, store string) (*counters, error) {
+	c, ok := m.skus[sku]
+	if !ok {
+		return nil, &inventory.NotLoadedError{SKU: sku, Why: inventory.Missing}
+	}
+	if c.Store != store {
+		return nil, &inventory.NotLoadedError{SKU: sku, Why: inventory.Foreign}
+	}
+	return c, nil
+}
+
+// check returns the first of the errors, or says that the caller is gone.
+func check(ctx context.Context, errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(inventory.ErrUnavailable, err)
+	}
+	return nil
+}
+
+func within(field string, n, low, high int64) error {
+	if n < low || n > high {
+		return &inventory.InvalidError{Field: field, Reason: fmt.Sprint("is ", n)}
+	}
+	return nil
+}
+
+const highest = 1 << 52
+
+func checkSupply(ctx context.Context, s inventory.Supply) error {
+	return check(ctx, inventory.CheckID("sku", s.SKU), inventory.CheckID("store", s.Store),
+		within("epoch", s.Epoch, 1, highest), within("version", s.Version, 1, highest),
+		within("units", s.Units, -highest, highest), within("admitted", s.Admitted, 0, highest))
+}
+
+func checkDeductions(ctx context.Context, ds []inventory.Deduction) error {
+	for _, d := range ds {
+		if err := check(ctx, inventory.CheckID("sku", d.SKU), inventory.CheckID("store", d.Store),
+			inventory.CheckID("attempt", d.Attempt),
+			within("epoch", d.Epoch, 1, highest), within("seq", d.Seq, 1, highest)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *model) Load(ctx context.Context, s inventory.Supply) error {
+	if err := checkSupply(ctx, s); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, err := m.usable(s.SKU, s.Store); err == nil && c.Epoch >= s.Epoch {
+		return nil
+	}
+	m.skus[s.SKU] = &counters{
+		Stock: inventory.Stock{SKU: s.SKU, Store: s.Store, Epoch: s.Epoch, Version: s.Version, Supply: s.Units},
+		open:  make(map[string]inventory.Deduction),
+	}
+	return nil
+}
+
+func (m *model) Push(ctx context.Context, s inventory.Supply) error { return m.Settle(ctx, s) }
+
+func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Deduction, error) {
+	if err := check(ctx, inventory.CheckID("sku", r.SKU), inventory.CheckID("store", r.Store),
+		inventory.CheckID("attempt", r.Attempt), inventory.CheckID("order_id", r.OrderID),
+		inventory.CheckQuantity("quantity", r.Quantity),
+		within("watermark.epoch", r.Watermark.Epoch, 0, highest), within("watermark.seq", r.Watermark.Seq, 0, highest),
+	); err != nil {
+		return inventory.Deduction{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, err := m.usable(r.SKU, r.Store)
+	if err != nil {
+		return inventory.Deduction{}, err
+	}
+	if c.Epoch < r.Watermark.Epoch || c.Epoch == r.Watermark.Epoch && c.Seq < r.Watermark.Seq {
+		return inventory.Deduction{}, &inventory.NotLoadedError{SKU: r.SKU, Why: inventory.Behind}
+	}
+	if d, ok := c.open[r.Attempt]; ok {
+		return d, nil
+	}
+	if c.Available() < r.Quantity {
+		back := c.Available() + c.Unsettled // if all come back
+		return inventory.Deduction{}, &inventory.StockError{
+			SKU: r.SKU, Requested: r.Quantity, Available: max(0, c.Available()),
+			InFlight: max(0, min(c.Unsettled, back)), Epoch: c.Epoch, Version: c.Version,
+		}
+	}
+	c.Seq++
+	c.Taken += r.Quantity
+	c.Unsettled += r.Quantity
+	d := inventory.Deduction{
+		SKU: r.SKU, Store: r.Store, Epoch: c.Epoch, Seq: c.Seq, Attempt: r.Attempt, OrderID: r.OrderID,
+		Quantity: r.Quantity, Version: c.Version, At: time.Now(),
+	}
+	c.open[r.Attempt] = d
+	return d, nil
+}
+
+func (m *model) Settle(ctx context.Context, s inventory.Supply, ds ...inventory.Deduction) error {
+	if err := check(ctx, checkSupply(ctx, s), checkDeductions(ctx, ds)); err != nil {
+		return err
+	}
+	for _, d := range ds {
+		if d.SKU != s.SKU {
+			return &inventory.InvalidError{Field: "sku", Reason: "is another"}
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, err := m.usable(s.SKU, s.Store)
+	if err != nil {
+		return err
+	}
+	if c.Epoch > s.Epoch {
+		return nil
+	}
+	if c.Epoch < s.Epoch {
+		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.Behind}
+	}
+	for _, d := range ds {
+		c.drop(d)
+	}
+	if s.Version > c.Version {
+		c.Version, c.Supply = s.Version, s.Units
+	}
+	if c.Taken < s.Admitted {
+		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.Lost}
+	}
+	return nil
+}
+
+// drop drops a deduction if it is on record, and returns its units.
+func (c *counters) drop(d inventory.Deduction) int64 {
+	on, ok := c.open[d.Attempt]
+	if !ok || on.Identity() != d.Identity() || on.Store != d.Store {
+		return 0
+	}
+	delete(c.open, d.Attempt)
+	c.Unsettled -= on.Quantity
+	return on.Quantity
+}
+
+func (m *model) Restore(ctx context.Context, ds ...inventory.Deduction) error {
+	if err := check(ctx, checkDeductions(ctx, ds)); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range ds {
+		if c, err := m.usable(d.SKU, d.Store); err == nil {
+			c.Taken -= c.drop(d)
+		}
+	}
+	return nil
+}
+
+func (m *model) Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]inventory.Deduction, error) {
+	if err := check(ctx, inventory.CheckID("store", store), inventory.CheckID("sku", sku),
+		within("age", int64(age), 0, math.MaxInt64), within("limit", int64(limit), 1, highest)); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, err := m.usable(sku, store)
+	if err != nil {
+		return nil, err
+	}
+	var ds []inventory.Deduction
+	for _, d := range c.open {
+		if time.Since(d.At) > age && len(ds) < limit {
+			ds = append(ds, d)
+		}
+	}
+	return ds, nil
+}
+
+func (m *model) Stock(ctx context.Context, skus ...string) ([]inventory.Stock, error) {
+	for _, sku := range skus {
+		if err := check(ctx, inventory.CheckID("sku", sku)); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stocks := make([]inventory.Stock, len(skus))
+	for i, sku := range skus {
+		if c, ok := m.skus[sku]; ok {
+			stocks[i] = c.Stock
+		} else {
+			stocks[i] = inventory.Stock{SKU: sku, Why: inventory.Missing}
+		}
+	}
+	return stocks, nil
+}

@@ -1,0 +1,256 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// DeductTimeout bounds how long a copy of a Deduct that is still on its way can
+// do anything, if its context has no earlier deadline.
+const DeductTimeout = 5 * time.Second
+
+// Redis is the InventoryRepository in Redis 7.0 or newer, alone, with replicas
+// or as a cluster. Each SKU is one hash; each method is one script, which Redis
+// runs as a whole or not at all. Make one with NewRedis.
+//
+// It is correct whatever the client's settings are: a script that the client
+// sends again after a lost reply has no second effect. Errors that Redis answers
+// with while it cannot serve (OOM, READONLY, NOREPLICAS, LOADING, CLUSTERDOWN,
+// BUSY and so on) are ErrUnavailable.
+type Redis struct {
+	client redis.UniversalClient
+	keys   keys
+	// ahead is how many milliseconds Redis's clock is ahead of ours, as of the
+	// last reply. In a cluster it is some node's.
+	ahead atomic.Int64
+}
+
+var _ InventoryRepository = (*Redis)(nil)
+
+// Option changes a Redis repository as it is made.
+type Option func(*Redis)
+
+// WithKeyPrefix changes what all keys begin with. Two order stores that share a
+// Redis need two prefixes. Defaults to DefaultKeyPrefix.
+func WithKeyPrefix(prefix string) Option {
+	return func(r *Redis) { r.keys.prefix = tag.Replace(prefix) }
+}
+
+// NewRedis makes a repository over the caller's client. It sends nothing, and
+// never closes the client.
+func NewRedis(client redis.UniversalClient, options ...Option) *Redis {
+	r := &Redis{client: client, keys: keys{prefix: DefaultKeyPrefix}}
+	for _, option := range options {
+		option(r)
+	}
+	return r
+}
+
+// Load implements InventoryRepository.
+func (r *Redis) Load(ctx context.Context, supply Supply) error {
+	if err := supply.check(); err != nil {
+		return err
+	}
+	_, err := r.run(ctx, loadScript, "load", supply.SKU, supply.Store, supply.Epoch, supply.Version, supply.Units)
+	return err
+}
+
+// Push implements InventoryRepository.
+func (r *Redis) Push(ctx context.Context, supply Supply) error {
+	return r.Settle(ctx, supply)
+}
+
+// scriptBatch is how many deductions one call of a script handles: enough to
+// make the round trip cheap, few enough that Redis is back within a millisecond
+// or so.
+const scriptBatch = 500
+
+// Settle implements InventoryRepository.
+func (r *Redis) Settle(ctx context.Context, supply Supply, deductions ...Deduction) error {
+	if err := supply.check(); err != nil {
+		return err
+	}
+	arguments := make([]any, 0, 5+2*min(len(deductions), scriptBatch))
+	arguments = append(arguments, supply.Store, supply.Epoch, supply.Version, supply.Units, supply.Admitted)
+	for _, d := range deductions {
+		if err := d.check(); err != nil {
+			return err
+		}
+		if d.SKU != supply.SKU {
+			return &InvalidError{"sku", fmt.Sprintf("is %q, want the supply's, %q", d.SKU, supply.SKU)}
+		}
+		if d.Epoch != supply.Epoch || d.Store != supply.Store {
+			continue // void
+		}
+		arguments = append(arguments, d.Attempt, d.Seq)
+		if len(arguments) == cap(arguments) && len(arguments) > 2*scriptBatch {
+			if _, err := r.run(ctx, settleScript, "settle", supply.SKU, arguments...); err != nil {
+				return err
+			}
+			arguments = arguments[:5]
+		}
+	}
+	_, err := r.run(ctx, settleScript, "settle", supply.SKU, arguments...)
+	return err
+}
+
+// Restore implements InventoryRepository.
+func (r *Redis) Restore(ctx context.Context, deductions ...Deduction) error {
+	type life struct {
+		sku, store string
+		epoch      int64
+	}
+	calls := make(map[life][]any)
+	for _, d := range deductions {
+		if err := d.check(); err != nil {
+			return err
+		}
+		of := life{d.SKU, d.Store, d.Epoch}
+		if calls[of] == nil {
+			calls[of] = []any{d.Store, d.Epoch}
+		}
+		calls[of] = append(calls[of], d.Attempt, d.Seq)
+	}
+	var failed error
+	for of, arguments := range calls {
+		for rest := arguments[2:]; len(rest) > 0; {
+			page := rest[:min(len(rest), 2*scriptBatch)]
+			rest = rest[len(page):]
+			_, err := r.run(ctx, restoreScript, "restore", of.sku, append(arguments[:2:2], page...)...)
+			// Counters that were lost took the deductions with them.
+			if why := (*NotLoadedError)(nil); err != nil && (!errors.As(err, &why) || why.Why == Garbage) {
+				failed = errors.Join(failed, err)
+			}
+		}
+	}
+	return failed
+}
+
+// Deduct implements InventoryRepository.
+func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) {
+	if err := request.check(); err != nil {
+		return Deduction{}, err
+	}
+	ahead := r.ahead.Load()
+	for {
+		reply, err := r.run(ctx, deductScript, "deduct", request.SKU,
+			request.Store, request.Watermark.Epoch, request.Watermark.Seq, deadline(ctx)+ahead,
+			request.Attempt, request.Quantity, request.OrderID)
+		if err != nil {
+			return Deduction{}, err
+		}
+		now := reply.number(1)
+		ahead = now - time.Now().UnixMilli()
+		r.ahead.Store(ahead)
+
+		switch reply.text(0) {
+		case "deducted":
+			return Deduction{
+				SKU: request.SKU, Store: request.Store, Attempt: request.Attempt,
+				OrderID: request.OrderID, Quantity: request.Quantity,
+				Epoch: reply.number(2), Seq: reply.number(3), Version: reply.number(4),
+				At: time.UnixMilli(reply.number(5)),
+			}, reply.err
+		case "short":
+			available, inFlight := reply.number(4), reply.number(5)
+			// A supply that was lowered below what is taken swallows the units
+			// in flight first.
+			inFlight = max(0, inFlight+min(0, available))
+			return Deduction{}, errors.Join(reply.err, &StockError{
+				SKU: request.SKU, Requested: request.Quantity,
+				Available: max(0, available), InFlight: inFlight,
+				Epoch: reply.number(2), Version: reply.number(3),
+			})
+		case "late":
+			// Redis took the deadline for past: our notion of its clock was
+			// wrong, or the call was really late. Now we know its clock.
+			if err := ctx.Err(); err != nil {
+				return Deduction{}, unavailable("deduct", request.SKU, err)
+			}
+		default:
+			return Deduction{}, reply.unknown("deduct", request.SKU)
+		}
+	}
+}
+
+// deadline is when the caller will have given up, by our clock in milliseconds.
+func deadline(ctx context.Context) int64 {
+	last := time.Now().Add(DeductTimeout)
+	if by, ok := ctx.Deadline(); ok && by.Before(last) {
+		last = by
+	}
+	return last.UnixMilli()
+}
+
+// Unsettled implements InventoryRepository.
+func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error) {
+	if err := CheckID("store", store); err != nil {
+		return nil, err
+	}
+	if err := CheckID("sku", sku); err != nil {
+		return nil, err
+	}
+	if err := checkRange("age", age.Milliseconds(), 0, maxCounter); err != nil {
+		return nil, err
+	}
+	var found []Deduction
+	seen := make(map[string]bool) // HSCAN may repeat itself
+	for cursor := "0"; ; {
+		reply, err := r.run(ctx, unsettledScript, "list unsettled", sku, store, age.Milliseconds(), cursor, scriptBatch)
+		if err != nil {
+			return nil, err
+		}
+		epoch := reply.number(2)
+		for i := 3; i+1 < len(reply.values); i += 2 {
+			d, err := parseDeduction(reply.text(i), reply.text(i+1))
+			if err != nil {
+				return nil, &NotLoadedError{sku, Garbage}
+			}
+			if seen[d.Attempt] {
+				continue
+			}
+			seen[d.Attempt] = true
+			d.SKU, d.Store, d.Epoch = sku, store, epoch
+			if found = append(found, d); len(found) == limit {
+				return found, reply.err
+			}
+		}
+		if cursor = reply.text(1); cursor == "0" || reply.err != nil {
+			return found, reply.err
+		}
+	}
+}
+
+// run runs a script on a SKU's stock hash, and tells the errors apart.
+func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, arguments ...any) (*reply, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, unavailable(did, sku, err)
+	}
+	result, err := script.Run(ctx, r.client, []string{r.keys.stock(sku)}, arguments...).Slice()
+	switch {
+	case err == nil:
+	case wrongType(err):
+		return nil, &NotLoadedError{sku, Garbage}
+	case strings.Contains(err.Error(), "LASTUNIT "):
+		return nil, fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrInvalid, err)
+	default:
+		return nil, unavailable(did, sku, err)
+	}
+	r2 := &reply{values: result}
+	if r2.text(0) == "unusable" {
+		return nil, &NotLoadedError{sku, Why(r2.text(len(result) - 1))}
+	}
+	return r2, r2.err
+}
+
+func wrongType(err error) bool { return strings.Contains(err.Error(), "WRONGTYPE") }
+
+func unavailable(did, sku string, err error) error {
+	return fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrUnavailable, err)
+}

@@ -1,0 +1,139 @@
+package inventory
+
+import (
+	"context"
+	"time"
+)
+
+// InventoryRepository is the fast side of a sale: it holds a supply of units
+// for each SKU and deducts from it at once. What it holds may be lost at any
+// moment; the durable side (package order) decides what is sold, and gives it a
+// new supply. [Redis] is the implementation; inventorytest.Run checks any other.
+//
+// Every method is safe for concurrent use, and safe to repeat with the same
+// arguments, also when an earlier call with them failed, is still under way, or
+// arrives later than this one. Methods that touch several deductions do so for
+// all of them or fail; on a failure some may be done, and repeating does the rest.
+//
+// Errors, for every method: [ErrInvalid] if an argument breaks a bound, and
+// nothing was touched. [ErrUnavailable] if the store could not be asked, or did
+// not answer: the call may have been carried out, may still be, or not at all.
+// [ErrNotLoaded] if the store answered that it holds no usable counters.
+type InventoryRepository interface {
+	// Load begins a fresh epoch of a SKU with nothing taken, in place of
+	// counters that are missing, of an older epoch, of another store or garbage.
+	// Counters of this epoch or a newer one stay as they are, and that is no
+	// error. Load only an epoch that the order store has just begun: an epoch
+	// that was loaded and lost must not be loaded a second time.
+	Load(ctx context.Context, supply Supply) error
+
+	// Push replaces the supply of counters of the same epoch if its version is
+	// newer. Older ones, and those of an older epoch, do nothing, without an error.
+	//
+	// It fails with ErrNotLoaded if the counters are missing, foreign, garbage
+	// or of an older epoch; also, after the supply was replaced, if fewer units
+	// are taken than were admitted, which proves that the counters lost some.
+	Push(ctx context.Context, supply Supply) error
+
+	// Deduct takes units for an attempt. A repeated call for an attempt that is
+	// unsettled gives the same Deduction again.
+	//
+	// It fails with a *StockError if fewer units are available than asked for:
+	// [ErrSoldOut] if also the unsettled ones would not suffice, else
+	// [ErrTryAgain]. It fails with ErrNotLoaded also if the counters are behind
+	// the Watermark. In all these cases nothing was taken.
+	//
+	// Past the deadline of ctx, and at most DeductTimeout later, a copy of the
+	// call that is still on its way does nothing any more.
+	Deduct(ctx context.Context, request Request) (Deduction, error)
+
+	// Settle drops deductions that the order store consumed; their units stay
+	// taken. It also pushes the supply, and fails as Push does. Deductions that
+	// are not on record under their Seq, or are of another epoch, are passed
+	// over. All must be of the supply's SKU.
+	Settle(ctx context.Context, supply Supply, deductions ...Deduction) error
+
+	// Restore drops deductions that the order store did not consume and never
+	// can, and gives their units back. Those that are not on record under their
+	// Seq, or whose epoch is not that of the counters, are passed over, and so
+	// are those whose SKU is not loaded. Never restore a deduction while a
+	// commit of it may still land.
+	Restore(ctx context.Context, deductions ...Deduction) error
+
+	// Unsettled lists up to limit deductions of a SKU that are older than age
+	// and neither settled nor restored, in no order. Those that are there
+	// throughout the call are found; one that comes or goes may be.
+	Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error)
+
+	// Stock reads the counters of SKUs, one Stock for each, in the same order.
+	// Counters that are missing or garbage are told by Stock.Why, not by an error.
+	Stock(ctx context.Context, skus ...string) ([]Stock, error)
+}
+
+// Supply is what the order store tells the repository may be deducted.
+type Supply struct {
+	SKU      string
+	Store    string // names the order store, so that supplies of two are told apart
+	Epoch    int64  // the life of the counters: 1 to 2^52
+	Version  int64  // orders the supplies of a SKU: 1 to 2^52
+	Units    int64  // may be deducted in this epoch, all in all; may be negative
+	Admitted int64  // were committed in this epoch and deducted before
+}
+
+// Watermark is how far the caller knows the counters of a SKU to be. Counters
+// that are behind it were lost and came back old. The zero Watermark is none.
+type Watermark struct {
+	Epoch int64
+	Seq   int64 // the highest that is known to have been granted in Epoch
+}
+
+// Request asks for units of one SKU.
+type Request struct {
+	SKU       string
+	Store     string // of the supply
+	Attempt   string // names this try: 1 to 128 bytes, never used for another one
+	OrderID   string // is kept with the deduction, for the sweep
+	Quantity  int64  // 1 to MaxQuantity
+	Watermark Watermark
+}
+
+// Deduction is units that an attempt has taken. SKU, Epoch and Seq are its
+// identity: no two deductions share them while the counters are not lost.
+type Deduction struct {
+	SKU      string
+	Store    string
+	Epoch    int64
+	Seq      int64
+	Attempt  string
+	OrderID  string
+	Quantity int64
+	Version  int64     // of the supply that it was granted from
+	At       time.Time // by the repository's clock
+}
+
+// Identity names a deduction within its SKU. The zero Identity is none: of an
+// order line that was committed without a deduction.
+type Identity struct {
+	Epoch int64
+	Seq   int64
+}
+
+// Identity returns the deduction's name within its SKU.
+func (d Deduction) Identity() Identity { return Identity{Epoch: d.Epoch, Seq: d.Seq} }
+
+// Stock is the counters of one SKU at one moment.
+type Stock struct {
+	SKU       string
+	Store     string
+	Epoch     int64
+	Version   int64
+	Supply    int64 // units that may be deducted in this epoch, all in all
+	Taken     int64 // units deducted in this epoch and not restored
+	Unsettled int64 // the part of Taken that is neither settled nor restored
+	Seq       int64 // of the last deduction
+	Why       Why   // the counters can't be used: Missing or Garbage, and all else is zero
+}
+
+// Available is how many units a Deduct would find. It is negative if the
+// capacity was set below what is sold.
+func (s Stock) Available() int64 { return s.Supply - s.Taken }

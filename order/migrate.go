@@ -1,0 +1,84 @@
+package order
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations is the SQL that Migrate runs: files NNN_name.sql, to be run in
+// order, each in one transaction. It is for those who migrate with goose, tern
+// or psql; each file records its version, so that Migrate knows of it.
+func Migrations() fs.FS {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the folder is not in the build
+	}
+	return sub
+}
+
+// migrationLock names our advisory lock: "lastunit" in ASCII.
+const migrationLock = 0x6c617374756e6974
+
+// Migrate brings the database's schema lastunit up to date, in one transaction.
+// It is safe to run from many processes at once and safe to repeat. It needs the
+// right to create a schema; nothing else in this package does.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
+			return err
+		}
+		done, err := migrated(ctx, tx)
+		if err != nil {
+			return err
+		}
+		files, err := fs.Glob(migrations, "migrations/*.sql") // sorted
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			number, _, _ := strings.Cut(path.Base(file), "_")
+			version, err := strconv.Atoi(number)
+			if err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+			if version <= done {
+				continue
+			}
+			text, err := migrations.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			// The simple protocol takes several statements at once.
+			if _, err := tx.Conn().PgConn().Exec(ctx, string(text)).ReadAll(); err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("migrate the order store: %w", err)
+	}
+	return nil
+}
+
+// migrated is the version of the database's schema, 0 if there is none.
+func migrated(ctx context.Context, tx pgx.Tx) (int, error) {
+	var there bool
+	if err := tx.QueryRow(ctx, "select to_regclass('lastunit.migrations') is not null").Scan(&there); err != nil || !there {
+		return 0, err
+	}
+	var version int
+	err := tx.QueryRow(ctx, "select coalesce(max(version), 0) from lastunit.migrations").Scan(&version)
+	return version, err
+}

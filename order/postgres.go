@@ -1,0 +1,158 @@
+package order
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Postgres is the Store in PostgreSQL 15 or newer, in the schema lastunit, which
+// Migrate makes. Make one with NewPostgres.
+//
+// It is correct whatever the pool's settings are: its transactions set READ
+// COMMITTED, and turn synchronous_commit on where it is off or local.
+type Postgres struct {
+	pool *pgxpool.Pool
+	self atomic.Pointer[identity]
+}
+
+// identity is the row of lastunit.store.
+type identity struct {
+	id  string
+	key []byte
+}
+
+var _ Store = (*Postgres)(nil)
+
+// NewPostgres makes a store over the caller's pool. It sends nothing, and never
+// closes the pool.
+func NewPostgres(pool *pgxpool.Pool) *Postgres { return &Postgres{pool: pool} }
+
+// identify reads the store's name and key once.
+func (p *Postgres) identify(ctx context.Context) (*identity, error) {
+	if self := p.self.Load(); self != nil {
+		return self, nil
+	}
+	self := &identity{}
+	err := p.transact(ctx, func(batch *pgx.Batch) {
+		batch.Queue("select id::text, digest_key from lastunit.store").QueryRow(func(row pgx.Row) error {
+			return row.Scan(&self.id, &self.key)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.self.Store(self)
+	return self, nil
+}
+
+// maxTries bounds how often a transaction that Postgres rolled back for the
+// sake of another one is tried again.
+const maxTries = 10
+
+// write runs what is queued in one transaction and one round trip. It tries
+// again when Postgres rolled it back for the sake of another one, and when the
+// database turns out to be another one than before.
+func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *pgx.Batch)) error {
+	for try := 1; ; try++ {
+		self, err := p.identify(ctx)
+		if err != nil {
+			return err
+		}
+		err = p.transact(ctx, func(batch *pgx.Batch) { queue(self, batch) })
+		switch sqlState(err) {
+		case "40001", "40P01": // serialization failure, deadlock
+		case "LU001": // raised by lastunit.enter
+			p.self.CompareAndSwap(self, nil)
+		default:
+			return err
+		}
+		if try == maxTries {
+			return err
+		}
+	}
+}
+
+// transact sends begin, what is queued and commit at once. Its errors say
+// whether something may have been changed: only where Postgres did not answer.
+func (p *Postgres) transact(ctx context.Context, queue func(*pgx.Batch)) error {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer conn.Release()
+
+	batch := &pgx.Batch{}
+	batch.Queue("begin isolation level read committed read write")
+	queue(batch)
+	batch.Queue("commit")
+	if err = conn.SendBatch(ctx, batch).Close(); err == nil {
+		return nil
+	}
+	if conn.Conn().PgConn().TxStatus() != 'I' && !conn.Conn().IsClosed() {
+		// Without this the pool would close the connection.
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		conn.Exec(cleanup, "rollback") //nolint:errcheck // then the pool closes it
+	}
+	return classify(err)
+}
+
+// classify says what an error of a transaction means for its caller.
+func classify(err error) error {
+	var answer *pgconn.PgError
+	// Severity itself is in the language of lc_messages.
+	if !errors.As(err, &answer) || answer.SeverityUnlocalized == "FATAL" || answer.SeverityUnlocalized == "PANIC" {
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	// Postgres answered with an error: the transaction is rolled back.
+	switch answer.Code {
+	case "3F000", "42P01", "42703", "42883", "42704": // no schema, table, column, function, type
+		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
+	}
+	switch answer.Code[:min(2, len(answer.Code))] {
+	case "22", "23", "54": // data exception, constraint violation, limit exceeded
+		return &rejectedError{err}
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// rejectedError is Postgres refusing what it was given, rather than being in
+// trouble itself: some order of the batch is to blame.
+type rejectedError struct{ err error }
+
+func (e *rejectedError) Error() string { return fmt.Sprintf("rejected by Postgres: %v", e.err) }
+func (e *rejectedError) Unwrap() error { return e.err }
+
+// inDoubt turns the error of one step into that of a call of which an earlier
+// step may have changed something.
+func inDoubt(cause error) error { return &doubtError{cause} }
+
+// doubtError is ErrOutcomeUnknown. Its cause can be looked at, but it is not
+// ErrUnavailable any more, which says that nothing was changed.
+type doubtError struct{ cause error }
+
+func (e *doubtError) Error() string {
+	return fmt.Sprintf("%v: %v", ErrOutcomeUnknown, e.cause)
+}
+
+func (e *doubtError) Is(target error) bool {
+	return target == ErrOutcomeUnknown ||
+		target != ErrUnavailable && target != ErrNotMigrated && errors.Is(e.cause, target)
+}
+
+func (e *doubtError) As(target any) bool { return errors.As(e.cause, target) }
+
+func sqlState(err error) string {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answer.Code
+	}
+	return ""
+}

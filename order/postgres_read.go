@@ -1,0 +1,164 @@
+package order
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+const selectRecords = `select id, number, customer, status::text, digest, skus, quantities, consumed, created_at, changed_at
+	from lastunit.orders`
+
+func scanRecords(rows pgx.Rows) ([]record, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (record, error) {
+		var r record
+		var skus []string
+		var quantities []int64
+		var consumed [][]int64
+		err := row.Scan(&r.ID, &r.number, &r.Customer, &r.Status, &r.digest, &skus, &quantities, &consumed, &r.CreatedAt, &r.ChangedAt)
+		if err != nil {
+			return r, err
+		}
+		if len(skus) != len(quantities) {
+			return r, fmt.Errorf("order %q has %d SKUs and %d quantities", r.ID, len(skus), len(quantities))
+		}
+		r.Lines = make([]Line, len(skus))
+		for i := range skus {
+			r.Lines[i] = Line{skus[i], quantities[i]}
+		}
+		for _, c := range consumed {
+			r.consumed = append(r.consumed, consumption{int(c[0]) - 1, inventory.Identity{Epoch: c[1], Seq: c[2]}})
+		}
+		return r, nil
+	})
+}
+
+const selectCounters = `select s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, t.id::text
+	from lastunit.skus s, lastunit.store t`
+
+func scanCounters(row pgx.CollectableRow) (c Counters, err error) {
+	err = row.Scan(&c.SKU, &c.Capacity, &c.Allocated, &c.Admitted, &c.Epoch, &c.Version, &c.TopSeq, &c.Store)
+	return c, err
+}
+
+// queueCounters reads the counters of SKUs, sorted, into the given slice.
+func queueCounters(batch *pgx.Batch, skus []string, into *[]Counters) {
+	batch.Queue(selectCounters+" where s.sku = any($1) order by s.sku", skus).Query(func(rows pgx.Rows) (err error) {
+		*into, err = pgx.CollectRows(rows, scanCounters)
+		return err
+	})
+}
+
+// queueRecord reads one order into the given slice, empty if there is none.
+func queueRecord(batch *pgx.Batch, id string, into *[]record) {
+	batch.Queue(selectRecords+" where id = $1", id).Query(func(rows pgx.Rows) (err error) {
+		*into, err = scanRecords(rows)
+		return err
+	})
+}
+
+// Order implements Store.
+func (p *Postgres) Order(ctx context.Context, id string) (Order, error) {
+	if err := inventory.CheckID("id", id); err != nil {
+		return Order{}, err
+	}
+	var found []record
+	err := p.transact(ctx, func(batch *pgx.Batch) { queueRecord(batch, id, &found) })
+	if err != nil {
+		return Order{}, err
+	}
+	if len(found) == 0 {
+		return Order{}, &OrderError{id, ErrNotFound}
+	}
+	return found[0].Order, nil
+}
+
+// Orders implements Store. A page costs the same wherever it is in the list.
+func (p *Postgres) Orders(ctx context.Context, query Query) (Page, error) {
+	if err := query.check(); err != nil {
+		return Page{}, err
+	}
+	before, _ := query.before()
+	statuses := []Status{query.Status}
+	if query.Status == "" {
+		statuses = []Status{Held, Confirmed, Cancelled, Expired}
+	}
+	// One ordered read of the index for each status, of which the newest are taken.
+	sql := ""
+	for _, status := range statuses {
+		if sql != "" {
+			sql += " union all "
+		}
+		sql += "(" + selectRecords + " where status = '" + string(status) + "' and number < $1 order by number desc limit $2)"
+	}
+	var found []record
+	err := p.transact(ctx, func(batch *pgx.Batch) {
+		batch.Queue("select * from ("+sql+") o order by number desc limit $2", before, query.size()+1).
+			Query(func(rows pgx.Rows) (err error) {
+				found, err = scanRecords(rows)
+				return err
+			})
+	})
+	if err != nil {
+		return Page{}, err
+	}
+	return query.page(found), nil
+}
+
+// Counters implements Store.
+func (p *Postgres) Counters(ctx context.Context, skus ...string) (counters []Counters, err error) {
+	if err := checkSKUs(skus); err != nil {
+		return nil, err
+	}
+	err = p.transact(ctx, func(batch *pgx.Batch) { queueCounters(batch, skus, &counters) })
+	return counters, err
+}
+
+// Scan implements Store.
+func (p *Postgres) Scan(ctx context.Context, partition int, after string, limit int) (counters []Counters, err error) {
+	if err := checkScan(partition, after, limit); err != nil {
+		return nil, err
+	}
+	where, arguments := " where s.sku > $1 order by s.sku limit $2", []any{after, limit}
+	if partition != AllPartitions {
+		where, arguments = " where s.sku > $1 and s.partition = $3 order by s.sku limit $2", append(arguments, partition)
+	}
+	err = p.transact(ctx, func(batch *pgx.Batch) {
+		batch.Queue(selectCounters+where, arguments...).Query(func(rows pgx.Rows) (err error) {
+			counters, err = pgx.CollectRows(rows, scanCounters)
+			return err
+		})
+	})
+	return counters, err
+}
+
+// Tally implements Store.
+func (p *Postgres) Tally(ctx context.Context, skus ...string) (tallies []Tally, err error) {
+	if err := checkSKUs(skus); err != nil {
+		return nil, err
+	}
+	err = p.transact(ctx, func(batch *pgx.Batch) {
+		batch.Queue(`select s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, t.id::text,
+				coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint
+			from lastunit.store t, lastunit.skus s left join (
+				select l.sku, sum(l.quantity) filter (where o.status = 'held') as held,
+					sum(l.quantity) filter (where o.status = 'confirmed') as confirmed
+				from lastunit.orders o, unnest(o.skus, o.quantities) l(sku, quantity)
+				where o.status in ('held', 'confirmed')
+				group by l.sku
+			) l on l.sku = s.sku
+			where cardinality($1::text[]) = 0 or s.sku = any($1)
+			order by s.sku`, append([]string{}, skus...)).Query(func(rows pgx.Rows) (err error) {
+			tallies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Tally, err error) {
+				c := &t.Counters
+				err = row.Scan(&c.SKU, &c.Capacity, &c.Allocated, &c.Admitted, &c.Epoch, &c.Version, &c.TopSeq, &c.Store, &t.Held, &t.Confirmed)
+				return t, err
+			})
+			return err
+		})
+	})
+	return tallies, err
+}

@@ -1,0 +1,284 @@
+package booking
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/lastunit/lastunit/internal/gather"
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// attempt is one try of this process to carry out a request. It shares nothing
+// with other tries at the same order: each has deductions of its own, of which
+// Postgres takes one.
+type attempt struct {
+	s     *Service
+	order order.Order
+
+	// held are the deductions, one for each line; zero where there is none.
+	held []inventory.Deduction
+
+	// inDoubt: a commit was sent whose outcome is unknown, so it may land at
+	// any later time. Then nothing is given back: the sweep fences first.
+	inDoubt bool
+}
+
+const (
+	// maxAgain bounds how often deductions may turn out dead. A SKU that is
+	// rebuilt faster than we can commit is then sold past Redis.
+	maxAgain = 5
+
+	// maxResends bounds how often a commit with an unknown outcome is sent
+	// again, to find the outcome out: with the same identities, so that it
+	// can't be booked twice.
+	maxResends = 3
+)
+
+// book carries the request out.
+func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) {
+	a := &attempt{s: s, order: o, held: make([]inventory.Deduction, len(o.Lines))}
+	for again := 0; ; again++ {
+		var deductions []inventory.Deduction
+		if again < maxAgain {
+			if answer, err := a.deduct(ctx); answer != nil || err != nil {
+				a.giveBack(ctx, a.held...)
+				if answer != nil {
+					return a.existing(*answer)
+				}
+				return order.Order{}, err
+			}
+			deductions = a.held
+		}
+		outcome, err := a.commit(ctx, deductions)
+		if err != nil {
+			a.giveBack(ctx, a.held...)
+			return order.Order{}, err
+		}
+		switch outcome.Verdict {
+		case order.Booked:
+			if deductions == nil {
+				a.giveBack(ctx, a.held...)
+			}
+			return outcome.Order, nil
+		case order.Again:
+			a.dropDead(ctx, outcome.Again)
+			continue
+		case order.Existing, order.Conflict:
+			for l, consumed := range outcome.Consumed {
+				if consumed {
+					a.held[l] = inventory.Deduction{} // it is being settled
+				}
+			}
+			a.giveBack(ctx, a.held...)
+			return a.existing(outcome)
+		}
+		a.giveBack(ctx, a.held...)
+		switch outcome.Verdict {
+		case order.Full:
+			line := a.order.Lines[outcome.Line]
+			return order.Order{}, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: outcome.Left}
+		case order.Unknown:
+			return order.Order{}, &order.SKUError{SKU: a.order.Lines[outcome.Line].SKU, Err: order.ErrUnknownSKU}
+		default:
+			return order.Order{}, outcome.Err
+		}
+	}
+}
+
+// existing is the answer for an ID that Postgres has.
+func (a *attempt) existing(outcome order.Outcome) (order.Order, error) {
+	switch {
+	case outcome.Verdict == order.Conflict:
+		return order.Order{}, &order.OrderError{ID: a.order.ID, Err: order.ErrIdempotencyConflict}
+	case !outcome.Order.Status.Live():
+		return outcome.Order, &order.OrderError{ID: a.order.ID, Err: order.ErrCancelled}
+	}
+	return outcome.Order, nil
+}
+
+// commit asks Postgres. Where the outcome is unknown it asks again, as long as
+// the caller waits: most often only the connection was lost.
+func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) (order.Outcome, error) {
+	for resends := 0; ; resends++ {
+		outcome, err := a.s.commits.Do(ctx, order.Commit{Order: a.order, Deductions: deductions})
+		if err == nil {
+			return outcome, nil
+		}
+		if errors.Is(err, gather.ErrNotSent) || errors.Is(err, order.ErrUnavailable) && !errors.Is(err, order.ErrOutcomeUnknown) {
+			return outcome, err // nothing was stored, and nothing will be by this
+		}
+		a.inDoubt = true
+		if resends == maxResends || !pause(ctx, time.Duration(1+resends)*50*time.Millisecond) {
+			return outcome, err
+		}
+	}
+}
+
+// dropDead gives dead deductions back and forgets them. To deduct again takes
+// an attempt of its own name, as the dead one may still be on record.
+func (a *attempt) dropDead(ctx context.Context, again []bool) {
+	for l, dead := range again {
+		if dead {
+			a.giveBack(ctx, a.held[l])
+			a.held[l] = inventory.Deduction{}
+		}
+	}
+}
+
+// giveBack restores deductions that a definite answer of Postgres has refused
+// or replaced, or that were never sent to it. What it can't restore, the sweep does.
+func (a *attempt) giveBack(ctx context.Context, deductions ...inventory.Deduction) {
+	var held []inventory.Deduction
+	for _, d := range deductions {
+		if d != (inventory.Deduction{}) {
+			held = append(held, d)
+		}
+	}
+	if a.inDoubt || len(held) == 0 {
+		return
+	}
+	// Also when the caller has left: somebody else may be waiting for the units.
+	ctx, cancel := a.s.bound(context.WithoutCancel(ctx))
+	defer cancel()
+	if err := a.s.config.Inventory.Restore(ctx, held...); err != nil {
+		a.s.log.DebugContext(ctx, "lastunit: could not restore; the sweep does it", "order", a.order.ID, "error", err)
+	}
+}
+
+// deduct gets a deduction for every line that has none. If a line falls short,
+// it returns what became of the order ID before, if it is not new.
+func (a *attempt) deduct(ctx context.Context) (existing *order.Outcome, err error) {
+	for l, line := range a.order.Lines {
+		if a.held[l] != (inventory.Deduction{}) {
+			continue
+		}
+		if existing, err = a.deductLine(ctx, l, line); existing != nil || err != nil {
+			return existing, err
+		}
+	}
+	return nil, nil
+}
+
+// patience says how long a booking waits for units in flight to come back, or
+// for Redis to get what Postgres knows, before it says "try again".
+const (
+	patience  = 250 * time.Millisecond
+	firstWait = 2 * time.Millisecond
+	maxWait   = 32 * time.Millisecond
+)
+
+func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*order.Outcome, error) {
+	began, wait := time.Now(), firstWait
+	behind := 0
+	for {
+		k, err := a.s.know(ctx, line.SKU)
+		if err != nil {
+			return nil, err
+		}
+		d, err := a.s.config.Inventory.Deduct(ctx, inventory.Request{
+			SKU: line.SKU, Store: k.store, Attempt: rand.Text(), OrderID: a.order.ID,
+			Quantity: line.Quantity, Watermark: k.Watermark,
+		})
+		var short *inventory.StockError
+		var unusable *inventory.NotLoadedError
+		switch {
+		case err == nil:
+			a.s.shelf.observeDeduction(d)
+			a.held[l] = d
+			return nil, nil
+		case errors.As(err, &unusable):
+			// Who began the epoch that Redis is behind is probably about to
+			// load it. Look twice before beginning another one.
+			if unusable.Why == inventory.Behind && behind < 2 {
+				behind++
+				break
+			}
+			if err := a.s.reload(ctx, line.SKU, k.Epoch); err != nil {
+				return nil, err
+			}
+			if time.Since(began) < patience {
+				continue
+			}
+		case errors.As(err, &short):
+			next, err := a.short(ctx, line, short)
+			if next == nil || err != nil {
+				return nil, err
+			}
+			if next.existing != nil {
+				return next.existing, nil
+			}
+			if next.now && time.Since(began) < patience {
+				continue
+			}
+		default:
+			return nil, err
+		}
+		if time.Since(began) >= patience {
+			if short == nil {
+				return nil, err // Redis loses its counters faster than we load them
+			}
+			// Postgres has them, so they are in flight, whatever Redis counts.
+			short.InFlight = max(short.InFlight, short.Requested-short.Available)
+			return nil, short
+		}
+		if !pause(ctx, wait) {
+			return nil, ctx.Err()
+		}
+		wait = min(2*wait, maxWait)
+	}
+}
+
+// afterShort says how to go on after Redis had too few units.
+type afterShort struct {
+	existing *order.Outcome // the order was there
+	now      bool           // Redis was brought up to date: deduct again at once
+}
+
+// short finds out what it means that Redis has too few units. Nobody is refused
+// before their order ID is known to be new; and Postgres, asked in the same
+// round trip, knows whether the units are gone or only in flight.
+func (a *attempt) short(ctx context.Context, line order.Line, short *inventory.StockError) (*afterShort, error) {
+	found, err := a.s.looks.Do(ctx, order.Commit{Order: a.order})
+	if err != nil {
+		return nil, err
+	}
+	if found.Verdict != order.New {
+		return &afterShort{existing: &found.Outcome}, nil
+	}
+	c, ok := found.counters[line.SKU]
+	switch {
+	case !ok:
+		return nil, &order.SKUError{SKU: line.SKU, Err: order.ErrUnknownSKU}
+	case c.Left() < line.Quantity:
+		return nil, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: max(0, c.Left())}
+	case c.Epoch != short.Epoch || c.Version < short.Version:
+		return &afterShort{now: true}, a.s.reload(ctx, line.SKU, c.Epoch)
+	case c.Version > short.Version:
+		a.s.bring(ctx, c)
+		return &afterShort{now: true}, nil
+	case errors.Is(short, inventory.ErrSoldOut):
+		// By the same supply, what Redis has for sold exceeds what Postgres
+		// admitted: counters that never were ours. They are not believed.
+		return &afterShort{now: true}, a.s.reload(ctx, line.SKU, c.Epoch)
+	}
+	return &afterShort{}, nil
+}
+
+// pause waits, unless the context ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,128 @@
+package booking
+
+import (
+	"context"
+	"errors"
+
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// commitBatch is what a batch of commits does: Postgres decides, and what it
+// decided is on its way to Redis before the callers hear of it. A caller that
+// has left meanwhile changes nothing about that.
+func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]order.Outcome, error) {
+	outcomes, counters, err := s.config.Orders.Commit(ctx, commits)
+	if err != nil {
+		return nil, err
+	}
+	s.shelf.observeCounters(counters...)
+	news := make(map[string]*settlement, len(counters))
+	for _, c := range counters {
+		news[c.SKU] = &settlement{counters: c}
+	}
+	for i, outcome := range outcomes {
+		for l, d := range commits[i].Deductions {
+			if at := news[d.SKU]; at != nil && l < len(outcome.Consumed) && outcome.Consumed[l] {
+				at.consumed = append(at.consumed, d)
+			}
+		}
+		direct := len(commits[i].Deductions) == 0
+		switch {
+		case outcome.Verdict == order.Full && !direct:
+			d := commits[i].Deductions[outcome.Line]
+			if at := news[d.SKU]; at != nil {
+				at.doubt(d)
+			}
+		case outcome.Verdict == order.Booked && direct:
+			for _, line := range commits[i].Order.Lines {
+				news[line.SKU].push = true
+			}
+		}
+	}
+	for _, at := range news {
+		if len(at.consumed) > 0 || at.push || at.lost {
+			// If the queue is full, the sweep and the checks do it.
+			s.settles.Post(*at)
+		}
+	}
+	return outcomes, nil
+}
+
+// settlement is what Redis is to hear about a SKU.
+type settlement struct {
+	counters order.Counters
+	consumed []inventory.Deduction
+	push     bool // the supply is new
+	lost     bool // Redis granted what there never was: it lost something
+}
+
+// doubt takes note that Postgres had no capacity for a deduction. If Redis
+// granted it from the very supply that Postgres has now, Redis lost something;
+// else it only has an old supply.
+func (at *settlement) doubt(d inventory.Deduction) {
+	if d.Epoch == at.counters.Epoch && d.Version == at.counters.Version {
+		at.lost = true
+	} else {
+		at.push = true
+	}
+}
+
+// merge joins two settlements of one SKU; the newer supply counts.
+func (at *settlement) merge(other settlement) {
+	a, b := at.counters, other.counters
+	if b.Epoch > a.Epoch || b.Epoch == a.Epoch && (b.Version > a.Version || b.Version == a.Version && b.Admitted > a.Admitted) {
+		at.counters = b
+	}
+	at.consumed = append(at.consumed, other.consumed...)
+	at.push = at.push || other.push
+	at.lost = at.lost || other.lost
+}
+
+// settleBatch tells Redis what Postgres decided, once for each SKU.
+func (s *Service) settleBatch(ctx context.Context, batch []settlement) ([]struct{}, error) {
+	bySKU := make(map[string]*settlement)
+	for _, news := range batch {
+		if at := bySKU[news.counters.SKU]; at != nil {
+			at.merge(news)
+		} else {
+			bySKU[news.counters.SKU] = &news
+		}
+	}
+	for sku, at := range bySKU {
+		var err error
+		if at.lost {
+			err = s.reload(ctx, sku, at.counters.Epoch)
+		} else if err = s.config.Inventory.Settle(ctx, at.counters.Supply(), at.consumed...); errors.Is(err, inventory.ErrNotLoaded) {
+			s.log.WarnContext(ctx, "lastunit: the inventory lost something; rebuilding", "sku", sku, "error", err)
+			err = s.reload(ctx, sku, at.counters.Epoch)
+		}
+		if err != nil {
+			s.log.WarnContext(ctx, "lastunit: could not settle; the sweep does it", "sku", sku, "error", err)
+		}
+	}
+	return make([]struct{}, len(batch)), nil
+}
+
+// looked is what Postgres knows of an order ID and of the SKUs of the request.
+type looked struct {
+	order.Outcome
+	counters map[string]order.Counters // shared by the batch: only read
+}
+
+func (s *Service) lookBatch(ctx context.Context, commits []order.Commit) ([]looked, error) {
+	outcomes, counters, err := s.config.Orders.Look(ctx, commits)
+	if err != nil {
+		return nil, err
+	}
+	s.shelf.observeCounters(counters...)
+	bySKU := make(map[string]order.Counters, len(counters))
+	for _, c := range counters {
+		bySKU[c.SKU] = c
+	}
+	out := make([]looked, len(outcomes))
+	for i := range outcomes {
+		out[i] = looked{outcomes[i], bySKU}
+	}
+	return out, nil
+}

@@ -1,0 +1,62 @@
+package booking
+
+import (
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// Kind says in what way the two sides of a SKU differ.
+type Kind string
+
+// The kinds of difference, and what repairs each.
+const (
+	Missing   Kind = "missing"   // Redis has no counters: rebuild
+	Foreign   Kind = "foreign"   // Redis has those of another order store: rebuild
+	Garbage   Kind = "garbage"   // Redis has something else there: rebuild
+	Epoch     Kind = "epoch"     // Redis has another epoch: rebuild
+	Version   Kind = "version"   // Redis has an older supply: push
+	Supply    Kind = "supply"    // Redis has another supply of the same version: rebuild
+	Lost      Kind = "lost"      // Redis took less than Postgres admitted: rebuild
+	Stuck     Kind = "stuck"     // Redis took more than can be explained: rebuild
+	Unsettled Kind = "unsettled" // Redis has deductions that are neither settled nor restored: sweep
+	Allocated Kind = "allocated" // Postgres's counter is not the sum of its live orders: recount
+)
+
+// Difference is one way in which the two sides of a SKU differ.
+type Difference struct {
+	SKU      string `json:"sku"`
+	Kind     Kind   `json:"kind"`
+	Redis    int64  `json:"redis"`    // the number in Redis; for Allocated, the counter in Postgres
+	Postgres int64  `json:"postgres"` // the number that Postgres has for it
+}
+
+// compare finds the worst difference between the two sides of a SKU. They can't
+// be read at one moment, so Postgres is read before and after Redis: a difference
+// is only one that no order of events explains. (Kind "" is none.)
+func compare(before order.Counters, stock inventory.Stock, after order.Counters) Difference {
+	differ := func(kind Kind, redis, postgres int64) Difference {
+		return Difference{SKU: before.SKU, Kind: kind, Redis: redis, Postgres: postgres}
+	}
+	switch {
+	case stock.Why == inventory.Missing:
+		return differ(Missing, 0, before.Epoch)
+	case stock.Why != "":
+		return differ(Garbage, 0, before.Epoch)
+	case stock.Store != before.Store:
+		return differ(Foreign, stock.Epoch, before.Epoch)
+	case stock.Epoch < before.Epoch || stock.Epoch > after.Epoch:
+		return differ(Epoch, stock.Epoch, before.Epoch)
+	case stock.Version < before.Version:
+		return differ(Version, stock.Version, before.Version)
+	case stock.Version > after.Version:
+		// A version that Postgres never had.
+		return differ(Supply, stock.Version, after.Version)
+	case stock.Version == before.Version && stock.Supply != before.Supply().Units:
+		return differ(Supply, stock.Supply, before.Supply().Units)
+	case stock.Epoch == before.Epoch && stock.Taken < before.Admitted:
+		return differ(Lost, stock.Taken, before.Admitted)
+	case stock.Epoch == after.Epoch && stock.Taken-stock.Unsettled > after.Admitted:
+		return differ(Stuck, stock.Taken-stock.Unsettled, after.Admitted)
+	}
+	return Difference{}
+}

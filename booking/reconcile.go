@@ -1,0 +1,148 @@
+package booking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// Mode says what Reconcile does about the differences that it finds.
+type Mode int
+
+// The modes of Reconcile.
+const (
+	DryRun Mode = iota // only tells
+	Repair             // tells and repairs
+)
+
+// Reconcile compares the two sides of the SKUs, or of all SKUs if none is
+// given, and says what differs: nothing, if the books are exact. It counts every
+// live order, so on a large table it takes long; its context alone bounds it.
+// Run makes the same comparison all the time, without the counting.
+//
+// Under traffic there are always Unsettled deductions; all else is a difference
+// then too. A repair sweeps only those that are older than Config.SweepAfter.
+// What was repaired is among the differences of that call; call again to see
+// that they are gone.
+func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]Difference, error) {
+	for _, sku := range skus {
+		if err := inventory.CheckID("sku", sku); err != nil {
+			return nil, err
+		}
+	}
+	tallies, err := s.config.Orders.Tally(ctx, skus...)
+	if err != nil {
+		return nil, unknown(err)
+	}
+	var differences []Difference
+	for page := range slices.Chunk(tallies, checkPage) {
+		before := make([]order.Counters, len(page))
+		for i, tally := range page {
+			before[i] = tally.Counters
+			if live := tally.Held + tally.Confirmed; live != tally.Counters.Allocated {
+				differences = append(differences, Difference{tally.Counters.SKU, Allocated, tally.Counters.Allocated, live})
+				if mode == Repair {
+					c, err := s.config.Orders.Recount(ctx, tally.Counters.SKU)
+					if err != nil {
+						return differences, unknown(err)
+					}
+					s.bring(ctx, c)
+				}
+			}
+		}
+		found, stocks, err := s.compareAll(ctx, before)
+		if err != nil {
+			return differences, unknown(err)
+		}
+		for i, difference := range found {
+			if difference.Kind != "" {
+				differences = append(differences, difference)
+			}
+			if stocks[i].Unsettled != 0 {
+				differences = append(differences, Difference{stocks[i].SKU, Unsettled, stocks[i].Unsettled, 0})
+			}
+			if mode == Repair {
+				if err := s.repair(ctx, before[i], stocks[i], difference); err != nil {
+					return differences, unknown(err)
+				}
+			}
+		}
+	}
+	for _, sku := range skus {
+		if !slices.ContainsFunc(tallies, func(t order.Tally) bool { return t.Counters.SKU == sku }) {
+			return differences, &order.SKUError{SKU: sku, Err: order.ErrUnknownSKU}
+		}
+	}
+	return differences, nil
+}
+
+// checkPage is how many SKUs are compared in a handful of round trips.
+const checkPage = 500
+
+// compareAll compares SKUs whose counters were just read. Only those that
+// differ are read a second time.
+func (s *Service) compareAll(ctx context.Context, before []order.Counters) ([]Difference, []inventory.Stock, error) {
+	skus := make([]string, len(before))
+	for i, c := range before {
+		skus[i] = c.SKU
+	}
+	stocks, err := s.config.Inventory.Stock(ctx, skus...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(stocks) != len(before) {
+		return nil, nil, fmt.Errorf("%d stocks of %d SKUs", len(stocks), len(before))
+	}
+	differences := make([]Difference, len(before))
+	var suspects []string
+	for i, c := range before {
+		if differences[i] = compare(c, stocks[i], c); differences[i].Kind != "" {
+			suspects = append(suspects, c.SKU)
+		}
+	}
+	if len(suspects) == 0 {
+		return differences, stocks, nil
+	}
+	again, err := s.config.Orders.Counters(ctx, suspects...)
+	if err != nil {
+		return nil, nil, err
+	}
+	after := make(map[string]order.Counters, len(again))
+	for _, c := range again {
+		after[c.SKU] = c
+	}
+	for i, c := range before {
+		if differences[i].Kind != "" {
+			differences[i] = compare(c, stocks[i], after[c.SKU])
+		}
+	}
+	return differences, stocks, nil
+}
+
+// repair does what mends a difference, and sweeps. A rebuild begins a new epoch
+// only if the epoch is still the one that was read before Redis was.
+func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.Stock, difference Difference) error {
+	switch difference.Kind {
+	case "":
+		if stock.Unsettled == 0 {
+			return nil
+		}
+		err := s.sweep(ctx, c, s.config.SweepAfter)
+		if !errors.Is(err, inventory.ErrNotLoaded) {
+			return err
+		}
+		difference = Difference{SKU: c.SKU, Kind: Lost}
+	case Version:
+		err := s.config.Inventory.Push(ctx, c.Supply())
+		if !errors.Is(err, inventory.ErrNotLoaded) {
+			return err
+		}
+	}
+	s.log.WarnContext(ctx, "lastunit: rebuilding the inventory's counters", "sku", c.SKU, "because", difference.Kind,
+		"redis", difference.Redis, "postgres", difference.Postgres)
+	return s.reload(ctx, c.SKU, c.Epoch)
+}

@@ -1,0 +1,106 @@
+package booking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// claimLimit is how many partitions a process takes at once, so that several
+// processes share the work.
+const claimLimit = 8
+
+// Run does the work in the background until its context ends: it compares every
+// SKU's two sides, pushes supplies that did not arrive, rebuilds counters that
+// Redis lost, and sweeps deductions that were left behind. Then it waits until
+// what is on its way to Postgres and Redis has arrived, and returns nil.
+//
+// Run it in every process: they share the work without a leader, each claiming
+// what is due. Errors are logged and tried again.
+func (s *Service) Run(ctx context.Context) error {
+	// Several times a period, so that what a dead process claimed is not late by
+	// another whole one.
+	ticker := time.NewTicker(max(s.config.CheckEvery/4, time.Millisecond))
+	defer ticker.Stop()
+	failing := false
+	for {
+		err := s.check(ctx)
+		switch {
+		case ctx.Err() != nil:
+			s.commits.Wait()
+			s.looks.Wait()
+			s.settles.Wait()
+			return nil
+		case err != nil && !failing:
+			s.log.WarnContext(ctx, "lastunit: the background work fails; trying on", "error", err)
+		case err == nil && failing:
+			s.log.InfoContext(ctx, "lastunit: the background work goes on")
+		}
+		failing = err != nil
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// check does the background work of all partitions that are due.
+func (s *Service) check(ctx context.Context) error {
+	for ctx.Err() == nil {
+		claimed, err := s.claim(ctx)
+		if err != nil || len(claimed) == 0 {
+			return err
+		}
+		for _, partition := range claimed {
+			err = errors.Join(err, s.checkPartition(ctx, partition))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *Service) claim(ctx context.Context) ([]int, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.config.Orders.Claim(ctx, s.config.CheckEvery, claimLimit)
+}
+
+func (s *Service) checkPartition(ctx context.Context, partition int) error {
+	after := ""
+	for {
+		page, err := s.checkSKUs(ctx, partition, after)
+		if err != nil {
+			return fmt.Errorf("check partition %d after SKU %q: %w", partition, after, err)
+		}
+		if len(page) < checkPage {
+			return nil
+		}
+		after = page[len(page)-1].SKU
+	}
+}
+
+// checkSKUs compares a page of SKUs and repairs what differs.
+func (s *Service) checkSKUs(ctx context.Context, partition int, after string) ([]order.Counters, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	page, err := s.config.Orders.Scan(ctx, partition, after, checkPage)
+	if err != nil || len(page) == 0 {
+		return nil, err
+	}
+	differences, stocks, err := s.compareAll(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	for i := range page {
+		if err := s.repair(ctx, page[i], stocks[i], differences[i]); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return page, failed
+}

@@ -1,0 +1,91 @@
+package booking_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+func TestMain(m *testing.M) { servertest.Main(m) }
+
+func TestSellsToTheLastUnit(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		shop := open(t, s)
+		background(t, shop)
+		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 3}))
+		for i := range 3 {
+			o, err := shop.Book(t.Context(), request("floor", i))
+			require.NoError(t, err)
+			assert.Equal(t, order.Confirmed, o.Status)
+		}
+		_, err := shop.Book(t.Context(), request("floor", 3))
+		require.ErrorIs(t, err, inventory.ErrSoldOut)
+		var short *inventory.StockError
+		require.ErrorAs(t, err, &short)
+		assert.Equal(t, "floor", short.SKU)
+		assert.EqualValues(t, 1, short.Requested)
+		assert.Zero(t, short.Available)
+
+		cancelled, err := shop.Cancel(t.Context(), "floor-0")
+		require.NoError(t, err)
+		assert.Equal(t, order.Cancelled, cancelled.Status)
+		_, err = shop.Book(t.Context(), request("floor", 3))
+		require.NoError(t, err, "a refusal is not remembered")
+		exact(t, shop)
+		assert.EqualValues(t, 3, sold(t, s, "floor"))
+	})
+}
+
+func TestARushSellsExactlyTheCapacity(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		const capacity, buyers = 100, 1000
+		shop := open(t, s)
+		background(t, shop)
+		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: capacity}))
+		var mu sync.Mutex
+		acknowledged := make(map[string]order.Order)
+		var wg sync.WaitGroup
+		for i := range buyers {
+			wg.Go(func() {
+				o, err := book(shop, request("floor", i))
+				if err == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					acknowledged[o.ID] = o
+					return
+				}
+				assert.ErrorIs(t, err, inventory.ErrSoldOut)
+			})
+		}
+		wg.Wait()
+		assert.Len(t, acknowledged, capacity)
+		for id, o := range acknowledged {
+			stored, err := shop.Order(t.Context(), id)
+			require.NoError(t, err)
+			assert.True(t, o.CreatedAt.Equal(stored.CreatedAt), "%v %v", o, stored)
+		}
+		exact(t, shop)
+		assert.EqualValues(t, capacity, sold(t, s, "floor"))
+	})
+}
+
+// book asks until there is a definite answer, as a client does.
+func book(shop *booking.Service, r booking.Request) (order.Order, error) {
+	for {
+		o, err := shop.Book(context.Background(), r)
+		if !errors.Is(err, inventory.ErrTryAgain) && !errors.Is(err, order.ErrOutcomeUnknown) {
+			return o, err
+		}
+	}
+}

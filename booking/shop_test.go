@@ -1,0 +1,151 @@
+package booking_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// stores are the two sides that a test's services share.
+type stores struct {
+	inventory inventory.InventoryRepository
+	orders    order.Store
+}
+
+// embedded are stores in this process.
+func embedded(t testing.TB) stores {
+	server := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { client.Close() })
+	return stores{inventory.NewRedis(client), order.NewMemory()}
+}
+
+// real are stores on servers that the package's tests share.
+func real(t testing.TB) stores {
+	client := servertest.SharedRedis(t).Client(t)
+	return stores{
+		inventory.NewRedis(client, inventory.WithKeyPrefix(t.Name())),
+		order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))),
+	}
+}
+
+// migrated is a pool on a database that has the tables.
+func migrated(t testing.TB, url string) *pgxpool.Pool {
+	pool := connect(t, url)
+	require.NoError(t, order.Migrate(t.Context(), pool))
+	return pool
+}
+
+func connect(t testing.TB, url string) *pgxpool.Pool {
+	config, err := pgxpool.ParseConfig(url)
+	require.NoError(t, err)
+	config.MaxConns = 8
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// onBoth runs a test on embedded stores and on real ones.
+func onBoth(t *testing.T, test func(*testing.T, stores)) {
+	t.Run("embedded", func(t *testing.T) { t.Parallel(); test(t, embedded(t)) })
+	t.Run("real", func(t *testing.T) { t.Parallel(); test(t, real(t)) })
+}
+
+// quiet is a logger for tests whose faults are meant.
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// open makes a service over the stores that sweeps and checks soon.
+func open(t testing.TB, s stores) *booking.Service {
+	t.Helper()
+	shop, err := booking.New(booking.Config{
+		Inventory: s.inventory, Orders: s.orders, Logger: quiet,
+		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+	})
+	require.NoError(t, err)
+	return shop
+}
+
+// background runs the service's background work until the test ends, or until
+// the returned function was called.
+func background(t testing.TB, shop *booking.Service) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- shop.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+		case <-time.After(30 * time.Second):
+			t.Error("Run does not return")
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// lines is an order of one SKU.
+func lines(sku string, quantity int64) []order.Line {
+	return []order.Line{{SKU: sku, Quantity: quantity}}
+}
+
+// request is an order of one unit.
+func request(sku string, i int) booking.Request {
+	return booking.Request{ID: fmt.Sprintf("%s-%d", sku, i), Customer: fmt.Sprint("customer-", i), Lines: lines(sku, 1)}
+}
+
+// eventually polls until the check returns nothing.
+func eventually(t testing.TB, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			require.NoError(t, err)
+		}
+		time.Sleep(5 * time.Millisecond) // between polls
+	}
+}
+
+// exact waits until the books are exact: no difference at all, nothing unsettled.
+func exact(t testing.TB, shop *booking.Service) {
+	t.Helper()
+	eventually(t, func() error {
+		differences, err := shop.Reconcile(context.Background(), booking.DryRun)
+		if err == nil && len(differences) > 0 {
+			err = fmt.Errorf("the two sides differ: %+v", differences)
+		}
+		return err
+	})
+}
+
+// sold is how many units the live orders of a SKU hold, as Postgres counts them.
+func sold(t testing.TB, s stores, sku string) int64 {
+	t.Helper()
+	tallies, err := s.orders.Tally(context.Background(), sku)
+	require.NoError(t, err)
+	require.Len(t, tallies, 1)
+	return tallies[0].Held + tallies[0].Confirmed
+}

@@ -1,0 +1,16 @@
+// Package servertest starts private, real redis-server and postgres processes
+// for tests, and a TCP proxy that loses replies on purpose.
+//
+// Every server listens on a free loopback port only, needs a random password,
+// and keeps its data in a directory of its own. It ends with the test that
+// started it, or, when shared, with [Main]. Nothing is left behind. Should the
+// test process itself be killed, its servers die with it, and the next test
+// process that uses this package removes their directories.
+//
+// When a server is not installed the test is skipped, unless the environment
+// variable LASTUNIT_REQUIRE_SERVERS is "1": then it fails. No other place in
+// this repository may skip a test.
+//
+// Methods without a testing.TB report a failure to the test which was given
+// to the function that returned the value, by calling its Fatal.
+package servertest

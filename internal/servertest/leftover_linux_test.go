@@ -1,0 +1,153 @@
+package servertest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func segmentExists(t *testing.T, id int) bool {
+	t.Helper()
+	all, err := os.ReadFile("/proc/sysvipc/shm")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(all)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[1] == strconv.Itoa(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestHelper starts servers, prints what there is to clean up, and waits for
+// the end.
+func TestHelper(t *testing.T) {
+	mode := os.Getenv(helperVariable)
+	if mode == "" {
+		return
+	}
+	r, p := StartRedis(t), StartPostgres(t)
+	connect(t, p.URL())
+	pids := append(childrenOf(t, p.s.proc.pid()), p.s.proc.pid(), r.s.proc.pid())
+	if mode == "paused" {
+		r.Pause()
+		p.Pause()
+		pids = append(pids, r.s.guard.cmd.Process.Pid, p.s.guard.cmd.Process.Pid)
+	}
+	text, err := os.ReadFile(p.Dir() + "/postmaster.pid")
+	require.NoError(t, err)
+	segment, ok := segmentID(string(text))
+	require.True(t, ok && segmentExists(t, segment))
+	for _, pid := range pids {
+		fmt.Println("pid", pid)
+	}
+	for _, dir := range []*directory{r.s.dir, p.s.dir, p.cluster.template.dir} {
+		fmt.Println("dir", dir.path)
+	}
+	fmt.Println("segment", segment)
+	fmt.Println("ready 0")
+	select {}
+}
+
+// When the test process is killed its servers must die, and the next process
+// clears away what they had.
+func TestServersDieWithTestProcess(t *testing.T) {
+	t.Parallel()
+	SharedPostgres(t) // leave out the test if there is none
+	SharedRedis(t)
+	for _, mode := range []string{"running", "paused"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			self, err := os.Executable()
+			require.NoError(t, err)
+			cmd := exec.Command(self, "-test.run=^TestHelper$")
+			cmd.Env = append(os.Environ(), helperVariable+"="+mode)
+			cmd.Stderr = os.Stderr
+			out, err := cmd.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			found := map[string][]string{}
+			for lines := bufio.NewScanner(out); found["ready"] == nil && lines.Scan(); {
+				kind, value, _ := strings.Cut(lines.Text(), " ")
+				found[kind] = append(found[kind], value)
+			}
+			require.NoError(t, cmd.Process.Kill())
+			_ = cmd.Wait()
+			require.NotNil(t, found["ready"])
+			require.Greater(t, len(found["pid"]), 6)
+			require.Len(t, found["dir"], 3)
+
+			for _, text := range found["pid"] {
+				pid, err := strconv.Atoi(text)
+				require.NoError(t, err)
+				eventually(t, "process "+text+" is gone", func() bool {
+					processes, err := readTable()
+					return err == nil && !processes.alive(pid)
+				})
+			}
+			segment, err := strconv.Atoi(found["segment"][0])
+			require.NoError(t, err)
+			// Another test process may be at it right now.
+			for _, dir := range found["dir"] {
+				eventually(t, dir+" is gone", func() bool {
+					sweep(temporaryRoot())
+					_, err := os.Stat(dir)
+					return errors.Is(err, fs.ErrNotExist)
+				})
+			}
+			require.False(t, segmentExists(t, segment))
+		})
+	}
+}
+
+func TestPostgresLeavesNothing(t *testing.T) {
+	t.Parallel()
+	SharedPostgres(t) // leave out the test if there is none
+	for name, last := range map[string]func(*Postgres){
+		"running": func(*Postgres) {},
+		"killed":  (*Postgres).Kill,
+		"paused":  (*Postgres).Pause,
+		"stopped": (*Postgres).Stop,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var pids []int
+			var dir string
+			var segment int
+			t.Run("server", func(t *testing.T) {
+				p := StartPostgres(t)
+				p.Database(t)
+				dir = p.s.dir.path
+				pids = append(childrenOf(t, p.s.proc.pid()), p.s.proc.pid())
+				text, err := os.ReadFile(p.Dir() + "/postmaster.pid")
+				require.NoError(t, err)
+				var ok bool
+				segment, ok = segmentID(string(text))
+				require.True(t, ok)
+				require.True(t, segmentExists(t, segment))
+				last(p)
+			})
+			require.NoDirExists(t, dir)
+			requireDead(t, pids)
+			require.False(t, segmentExists(t, segment))
+		})
+	}
+}
+
+func TestPasswordIsNotInArguments(t *testing.T) {
+	t.Parallel()
+	for _, s := range []*controls{&SharedRedis(t).controls, &SharedPostgres(t).controls} {
+		arguments, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.s.proc.pid()), "cmdline"))
+		require.NoError(t, err)
+		require.NotEmpty(t, arguments)
+		require.NotContains(t, string(arguments), s.Password())
+	}
+}

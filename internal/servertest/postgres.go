@@ -1,0 +1,170 @@
+package servertest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Postgres is a private PostgreSQL cluster.
+type Postgres struct {
+	controls
+	cluster *cluster
+}
+
+// cluster is a server with its data directory.
+type cluster struct {
+	server
+	template *template
+}
+
+const (
+	superuser   = "postgres"
+	maintenance = "postgres"
+	// dropLimit is how long a database may take to go away.
+	dropLimit = 30 * time.Second
+)
+
+// StartPostgres starts a PostgreSQL cluster that ends with the test. Settings
+// are such as "max_connections=50", and override the defaults of this
+// package. One of those is fsync=off: a killed process loses nothing by it,
+// only a killed machine would.
+func StartPostgres(t testing.TB, settings ...string) *Postgres {
+	t.Helper()
+	c, err := newCluster(settings)
+	if err != nil {
+		giveUp(t, err)
+	}
+	p := &Postgres{controls: controls{t: t, s: &c.server}, cluster: c}
+	t.Cleanup(func() {
+		p.end()
+		c.template.release()
+	})
+	return p
+}
+
+// URL returns the URL of the maintenance database, for the superuser.
+func (p *Postgres) URL() string { return p.cluster.url(maintenance) }
+
+// Database makes a new, empty database and returns its URL, for the superuser.
+// It is dropped with the test, together with the connections it still has.
+func (p *Postgres) Database(t testing.TB) string {
+	t.Helper()
+	name := "test_" + strings.ToLower(rand.Text())
+	// Nobody is ever connected to template0, as is possible for template1,
+	// and then it could not be copied.
+	if err := p.cluster.execute("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+		t.Fatalf("cannot create a database: %v", err)
+	}
+	t.Cleanup(func() {
+		if !p.s.answers() {
+			return // it goes with the whole cluster
+		}
+		if err := p.cluster.execute("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)"); err != nil {
+			t.Errorf("cannot drop a database: %v", err)
+		}
+	})
+	return p.cluster.url(name)
+}
+
+// Wipe puts a new, empty cluster in the place of the data. The server must
+// not run.
+func (p *Postgres) Wipe() {
+	p.t.Helper()
+	p.own()
+	p.check(p.s.whenStopped(p.cluster.fill))
+}
+
+func newCluster(settings []string) (*cluster, error) {
+	template, err := useTemplate()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClusterFrom(template, settings)
+	if err != nil {
+		template.release()
+		return nil, err
+	}
+	return c, nil
+}
+
+func newClusterFrom(template *template, settings []string) (*cluster, error) {
+	dir, err := newDirectory("pg")
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{template: template}
+	c.name = "postgres"
+	c.dir = dir
+	c.password = template.password
+	c.account = template.account
+	c.stopSignal = syscall.SIGINT
+	c.endSignal = syscall.SIGQUIT
+	c.afterKill = func() { forgetPostmaster(dir.data()) }
+	c.command = func(port int) *exec.Cmd {
+		args := []string{"-D", dir.data(), "-p", fmt.Sprint(port)}
+		for _, setting := range append(defaultSettings(), settings...) {
+			args = append(args, "-c", setting)
+		}
+		return exec.Command(filepath.Join(template.programs, "postgres"), args...)
+	}
+	c.ping = func(ctx context.Context) error { return c.with(ctx, func(*pgx.Conn) error { return nil }) }
+	err = c.fill()
+	if err == nil {
+		err = c.launch()
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.remove())
+	}
+	return c, nil
+}
+
+func defaultSettings() []string {
+	return []string{
+		"listen_addresses=127.0.0.1",
+		"unix_socket_directories=",
+		"max_connections=200",
+		"fsync=off",
+		// Shared memory in files of the data directory goes with it, even
+		// when the server was killed.
+		"dynamic_shared_memory_type=mmap",
+		"log_destination=stderr",
+		"logging_collector=off",
+	}
+}
+
+// fill replaces the data by a copy of the template.
+func (c *cluster) fill() error {
+	return c.template.copyTo(c.dir.data())
+}
+
+func (c *cluster) url(database string) string {
+	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", superuser, c.password, c.addr(), database)
+}
+
+// with runs f with a connection to the maintenance database.
+func (c *cluster) with(ctx context.Context, f func(*pgx.Conn) error) error {
+	conn, err := pgx.Connect(ctx, c.url(maintenance))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(conn), conn.Close(ctx))
+}
+
+func (c *cluster) execute(sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), dropLimit)
+	defer cancel()
+	return c.with(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, sql)
+		return err
+	})
+}

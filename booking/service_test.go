@@ -10,12 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
-	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
-
-func TestMain(m *testing.M) { servertest.Main(m) }
 
 func TestSellsToTheLastUnit(t *testing.T) {
 	t.Parallel()

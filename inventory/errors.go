@@ -8,8 +8,8 @@ import (
 // The errors of this package, for errors.Is. StockError, NotLoadedError and
 // InvalidError have the details, for errors.As.
 var (
-	// ErrSoldOut says that fewer units are left than were asked for, and that
-	// the units now in flight would not suffice either. Nothing was taken.
+	// ErrSoldOut says that fewer units are left than were asked for, also if all
+	// units in flight came back. Nothing was taken.
 	ErrSoldOut = errors.New("sold out")
 
 	// ErrTryAgain says that fewer units are available than were asked for, but
@@ -33,7 +33,7 @@ type StockError struct {
 	SKU       string
 	Requested int64 // units
 	Available int64 // units that could be had at that moment, never negative
-	InFlight  int64 // units that are neither sold nor available at that moment
+	InFlight  int64 // units that would be available if all that is unsettled were restored, beside Available
 
 	// Epoch and Version of the supply that it was decided on; 0 if the order
 	// store decided.

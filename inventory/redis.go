@@ -27,8 +27,9 @@ type Redis struct {
 	client redis.UniversalClient
 	keys   keys
 	// ahead is how many milliseconds Redis's clock is ahead of ours, as of the
-	// last reply. In a cluster it is some node's.
+	// last reply; asked says that there was one. In a cluster it is some node's.
 	ahead atomic.Int64
+	asked atomic.Bool
 }
 
 var _ InventoryRepository = (*Redis)(nil)
@@ -76,8 +77,7 @@ func (r *Redis) Settle(ctx context.Context, supply Supply, deductions ...Deducti
 	if err := supply.check(); err != nil {
 		return err
 	}
-	arguments := make([]any, 0, 5+2*min(len(deductions), scriptBatch))
-	arguments = append(arguments, supply.Store, supply.Epoch, supply.Version, supply.Units, supply.Admitted)
+	// All are looked at before the first batch goes out.
 	for _, d := range deductions {
 		if err := d.check(); err != nil {
 			return err
@@ -85,6 +85,10 @@ func (r *Redis) Settle(ctx context.Context, supply Supply, deductions ...Deducti
 		if d.SKU != supply.SKU {
 			return &InvalidError{"sku", fmt.Sprintf("is %q, want the supply's, %q", d.SKU, supply.SKU)}
 		}
+	}
+	arguments := make([]any, 0, 5+2*min(len(deductions), scriptBatch))
+	arguments = append(arguments, supply.Store, supply.Epoch, supply.Version, supply.Units, supply.Admitted)
+	for _, d := range deductions {
 		if d.Epoch != supply.Epoch || d.Store != supply.Store {
 			continue // void
 		}
@@ -137,7 +141,10 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 	if err := request.check(); err != nil {
 		return Deduction{}, err
 	}
-	ahead := r.ahead.Load()
+	ahead, err := r.clock(ctx, request.SKU)
+	if err != nil {
+		return Deduction{}, err
+	}
 	for {
 		reply, err := r.run(ctx, deductScript, "deduct", request.SKU,
 			request.Store, request.Watermark.Epoch, request.Watermark.Seq, deadline(ctx)+ahead,
@@ -146,8 +153,7 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 			return Deduction{}, err
 		}
 		now := reply.number(1)
-		ahead = now - time.Now().UnixMilli()
-		r.ahead.Store(ahead)
+		ahead = r.hear(now)
 
 		switch reply.text(0) {
 		case "deducted":
@@ -179,13 +185,35 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 	}
 }
 
-// deadline is when the caller will have given up, by our clock in milliseconds.
-func deadline(ctx context.Context) int64 {
-	last := time.Now().Add(DeductTimeout)
-	if by, ok := ctx.Deadline(); ok && by.Before(last) {
-		last = by
+// clock is how many milliseconds Redis's clock is ahead of ours.
+func (r *Redis) clock(ctx context.Context, sku string) (int64, error) {
+	if r.asked.Load() {
+		return r.ahead.Load(), nil
 	}
-	return last.UnixMilli()
+	now, err := r.client.Time(ctx).Result()
+	if err != nil {
+		return 0, unavailable("ask the time for", sku, err)
+	}
+	return r.hear(now.UnixMilli()), nil
+}
+
+// hear takes note of Redis's clock.
+func (r *Redis) hear(now int64) (ahead int64) {
+	ahead = now - time.Now().UnixMilli()
+	r.ahead.Store(ahead)
+	r.asked.Store(true)
+	return ahead
+}
+
+// deadline is when the caller will have given up, by our clock in milliseconds.
+// It counts from what the clock says now: if it was set since ctx was made, the
+// deadline of ctx is by the clock of before.
+func deadline(ctx context.Context) int64 {
+	left := DeductTimeout
+	if by, ok := ctx.Deadline(); ok {
+		left = min(left, time.Until(by))
+	}
+	return time.Now().Add(left).UnixMilli()
 }
 
 // Unsettled implements InventoryRepository.
@@ -197,6 +225,9 @@ func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Durat
 		return nil, err
 	}
 	if err := checkRange("age", age.Milliseconds(), 0, maxCounter); err != nil {
+		return nil, err
+	}
+	if err := checkRange("limit", int64(limit), 1, maxCounter); err != nil {
 		return nil, err
 	}
 	var found []Deduction
@@ -237,7 +268,7 @@ func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, 
 	case err == nil:
 	case wrongType(err):
 		return nil, &NotLoadedError{sku, Garbage}
-	case strings.Contains(err.Error(), "LASTUNIT "):
+	case redis.HasErrorPrefix(err, "LASTUNIT "):
 		return nil, fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrInvalid, err)
 	default:
 		return nil, unavailable(did, sku, err)
@@ -249,7 +280,11 @@ func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, 
 	return r2, r2.err
 }
 
-func wrongType(err error) bool { return strings.Contains(err.Error(), "WRONGTYPE") }
+// wrongType looks for more than the first word, which may be in a SKU that an
+// error quotes, and not only at the start, where miniredis says more.
+func wrongType(err error) bool {
+	return strings.Contains(err.Error(), "WRONGTYPE Operation against a key")
+}
 
 func unavailable(did, sku string, err error) error {
 	return fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrUnavailable, err)

@@ -55,6 +55,9 @@ func parseDeduction(field, value string) (Deduction, error) {
 	var numbers [4]int64
 	for i := range numbers {
 		numbers[i], _ = strconv.ParseInt(parts[i+1], 10, 64) // 16 digits always fit
+		if numbers[i] > maxCounter {
+			return Deduction{}, fmt.Errorf("field %q is no deduction", field)
+		}
 	}
 	return Deduction{
 		Attempt: field[len("d:"):],

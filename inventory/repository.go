@@ -31,20 +31,23 @@ type InventoryRepository interface {
 	// newer. Older ones, and those of an older epoch, do nothing, without an error.
 	//
 	// It fails with ErrNotLoaded if the counters are missing, foreign, garbage
-	// or of an older epoch; also, after the supply was replaced, if fewer units
-	// are taken than were admitted, which proves that the counters lost some.
+	// or of an older epoch; also, whether or not the supply was newer, if fewer
+	// units are taken than were admitted, which proves that the counters lost some.
 	Push(ctx context.Context, supply Supply) error
 
-	// Deduct takes units for an attempt. A repeated call for an attempt that is
-	// unsettled gives the same Deduction again.
+	// Deduct takes units for an attempt. Repeated for an attempt that is
+	// unsettled, it gives the same Deduction again; with another order or
+	// quantity it is ErrInvalid. Repeated for one that was settled or restored,
+	// it deducts anew under another Seq: mint an attempt for each new try.
 	//
 	// It fails with a *StockError if fewer units are available than asked for:
-	// [ErrSoldOut] if also the unsettled ones would not suffice, else
-	// [ErrTryAgain]. It fails with ErrNotLoaded also if the counters are behind
-	// the Watermark. In all these cases nothing was taken.
+	// [ErrTryAgain] if they would suffice with all that is unsettled restored,
+	// else [ErrSoldOut]. It fails with ErrNotLoaded also if the counters are
+	// behind the Watermark. In all these cases nothing was taken.
 	//
-	// Past the deadline of ctx, and at most DeductTimeout later, a copy of the
-	// call that is still on its way does nothing any more.
+	// A copy of the call that is still on its way when the deadline of ctx, or
+	// DeductTimeout if that is sooner, has passed by the store's clock, does
+	// nothing any more.
 	Deduct(ctx context.Context, request Request) (Deduction, error)
 
 	// Settle drops deductions that the order store consumed; their units stay
@@ -55,14 +58,15 @@ type InventoryRepository interface {
 
 	// Restore drops deductions that the order store did not consume and never
 	// can, and gives their units back. Those that are not on record under their
-	// Seq, or whose epoch is not that of the counters, are passed over, and so
-	// are those whose SKU is not loaded. Never restore a deduction while a
-	// commit of it may still land.
+	// Seq, or whose epoch or store is not that of the counters, are passed over,
+	// and so are those whose SKU is not loaded; garbage is ErrNotLoaded. Never
+	// restore a deduction while a commit of it may still land.
 	Restore(ctx context.Context, deductions ...Deduction) error
 
 	// Unsettled lists up to limit deductions of a SKU that are older than age
 	// and neither settled nor restored, in no order. Those that are there
-	// throughout the call are found; one that comes or goes may be.
+	// throughout the call are found; one that comes or goes may be. The age is 0
+	// or more, the limit 1 or more.
 	Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error)
 
 	// Stock reads the counters of SKUs, one Stock for each, in the same order.
@@ -131,7 +135,7 @@ type Stock struct {
 	Taken     int64 // units deducted in this epoch and not restored
 	Unsettled int64 // the part of Taken that is neither settled nor restored
 	Seq       int64 // of the last deduction
-	Why       Why   // the counters can't be used: Missing or Garbage, and all else is zero
+	Why       Why   // the counters can't be used: Missing or Garbage, and all else but SKU is zero
 }
 
 // Available is how many units a Deduct would find. It is negative if the

@@ -25,13 +25,17 @@ func (r *Redis) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, unavailable("read stock of", page[0], err)
 		}
-		// Exec's own error is the first of the commands', which are looked at below.
-		commands, _ := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		commands, failed := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for _, sku := range page {
 				pipe.HMGet(ctx, r.keys.stock(sku), "store", "epoch", "supply", "version", "taken", "seq", "unsettled")
 			}
 			return nil
 		})
+		// It is the first error of the commands. But where no connection could be
+		// made, as with a wrong password, the commands have none of their own.
+		if failed != nil && !wrongType(failed) {
+			return nil, unavailable("read stock of", page[0], failed)
+		}
 		for i, sku := range page {
 			if i >= len(commands) {
 				return nil, unavailable("read stock of", sku, errors.New("no reply"))

@@ -51,6 +51,9 @@ end
 
 if deadline > 0 and now > deadline then return {'late', now} end
 if stock.supply - stock.taken < quantity then
+  -- A replica, or a master that lost its replicas, may be behind: only who may
+  -- write may refuse. This field isn't there, so that nothing is written.
+  redis.call('HDEL', KEYS[1], 'd:' .. attempt)
   return {'short', now, stock.epoch, stock.version, stock.supply - stock.taken, stock.unsettled}
 end
 if stock.seq >= BOUND or stock.taken + quantity > BOUND then return {'unusable', now, 'spent'} end

@@ -1,0 +1,21 @@
+// Package inventory is the fast side of a sale: it takes units in Redis, one
+// script call for a deduction.
+//
+// An InventoryRepository holds counters and unsettled deductions that may be
+// lost at any moment. What is sold is decided elsewhere: by an order store
+// (package order), which supplies the counters and says what became of each
+// deduction. Package booking ties the two together, and is what most programs
+// use. Package inventorytest has a ready repository for tests, and the suite
+// that every implementation must pass.
+//
+// # Redis
+//
+// Redis 7.0 or newer, alone, with replicas, or as a cluster. The user of the
+// connection needs the keys of the prefix, and the commands evalsha, eval, time,
+// type, hget, hmget, hset, hdel, hscan and del:
+//
+//	ACL SETUSER shop on >PASSWORD ~lastunit:* +evalsha +eval +time +type +hget +hmget +hset +hdel +hscan +del
+//
+// Let maxmemory-policy be noeviction. A key that Redis evicts is noticed and
+// rebuilt, but that costs time.
+package inventory

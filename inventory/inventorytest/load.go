@@ -1,0 +1,154 @@
+package inventorytest
+
+import (
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+var loadCases = []testCase{
+	{"begins an epoch with nothing taken", func(s *shelf) {
+		s.load(12)
+		assert.Equal(s.t, inventory.Stock{
+			SKU: s.sku, Store: s.store, Epoch: s.epoch, Version: s.version, Supply: 12,
+		}, s.stock())
+		assert.Equal(s.t, int64(12), s.stock().Available())
+	}},
+	{"takes a supply below zero", func(s *shelf) {
+		s.load(-3)
+		assert.Equal(s.t, int64(-3), s.stock().Available())
+		s.deductFails(1, inventory.ErrSoldOut, 0, 0)
+	}},
+	{"takes the highest numbers", func(s *shelf) {
+		s.epoch, s.version = bound, bound-10
+		s.load(bound)
+		assert.Equal(s.t, bound, s.stock().Supply)
+		assert.Equal(s.t, bound, s.stock().Epoch)
+		assert.Equal(s.t, bound, s.stock().Version)
+		assert.Equal(s.t, bound, s.deduct(1).Version)
+		assert.Equal(s.t, bound-1, s.stock().Available())
+	}},
+	{"keeps counters of its epoch", func(s *shelf) {
+		s.load(10)
+		s.deduct(4)
+		again := s.current()
+		s.unchanged(func() {
+			require.NoError(s.t, s.repo.Load(s.ctx, again))
+			again.Version, again.Units = s.version+1, 99
+			require.NoError(s.t, s.repo.Load(s.ctx, again))
+		})
+	}},
+	{"keeps counters of a newer epoch", func(s *shelf) {
+		s.load(10)
+		s.deduct(4)
+		late := s.current()
+		late.Epoch, late.Version, late.Units = s.epoch-1, s.version+1, 99
+		s.unchanged(func() { require.NoError(s.t, s.repo.Load(s.ctx, late)) })
+	}},
+	{"replaces counters of an older epoch", func(s *shelf) {
+		// One digit and two: a repository that compares text takes 9 for newer.
+		s.epoch = 9
+		s.load(10)
+		old := s.deduct(4)
+		s.epoch = 10
+		s.load(20)
+		assert.Equal(s.t, inventory.Stock{
+			SKU: s.sku, Store: s.store, Epoch: 10, Version: s.version, Supply: 20,
+		}, s.stock())
+		assert.Empty(s.t, s.unsettled(), "deductions of the old epoch are void")
+		s.unchanged(func() { s.restore(old) })
+	}},
+	{"replaces counters of another store", func(s *shelf) {
+		s.load(10)
+		s.deduct(4)
+		// Epochs of two stores say nothing about each other.
+		s.store, s.epoch, s.version = s.store+"-2", s.epoch-2, 0
+		s.load(7)
+		assert.Equal(s.t, inventory.Stock{
+			SKU: s.sku, Store: s.store, Epoch: s.epoch, Version: s.version, Supply: 7,
+		}, s.stock())
+		assert.Empty(s.t, s.unsettled())
+	}},
+	{"leaves other SKUs alone", func(s *shelf) {
+		other := s.another()
+		other.load(10)
+		other.deduct(4)
+		other.unchanged(func() { s.load(1) })
+		other.audit()
+	}},
+}
+
+var pushCases = []testCase{
+	{"replaces an older supply", func(s *shelf) {
+		s.version = 89 // then 99 and 109: compared as text they are the wrong way round
+		s.load(10)
+		s.deduct(4)
+		s.push(3)
+		assert.Equal(s.t, int64(3), s.stock().Supply)
+		assert.Equal(s.t, s.version, s.stock().Version)
+		assert.Equal(s.t, int64(-1), s.stock().Available())
+		s.push(30)
+		assert.Equal(s.t, int64(26), s.stock().Available())
+		s.push(-30)
+		assert.Equal(s.t, int64(-34), s.stock().Available())
+		s.counts(4, 4)
+	}},
+	{"repeated or late does nothing", func(s *shelf) {
+		s.load(10)
+		late := s.supply(99)
+		s.push(20)
+		s.unchanged(func() {
+			require.NoError(s.t, s.repo.Push(s.ctx, late))
+			again := s.current()
+			require.NoError(s.t, s.repo.Push(s.ctx, again))
+			again.Units = 77 // no order store says two things under one version
+			require.NoError(s.t, s.repo.Push(s.ctx, again))
+		})
+	}},
+	{"of an older epoch does nothing", func(s *shelf) {
+		s.load(10)
+		late := s.current()
+		late.Epoch--
+		late.Version, late.Units, late.Admitted = s.version+1, 99, 50
+		s.unchanged(func() { require.NoError(s.t, s.repo.Push(s.ctx, late)) })
+	}},
+	{"fails if nothing is loaded", func(s *shelf) {
+		s.failsNotLoaded(s.repo.Push(s.ctx, s.supply(10)), inventory.Missing)
+		assert.Equal(s.t, inventory.Missing, s.stock().Why, "a push never loads")
+	}},
+	{"fails on counters of another store", func(s *shelf) {
+		s.load(10)
+		s.unchanged(func() {
+			foreign := s.current()
+			foreign.Store += "-2"
+			foreign.Version++
+			s.failsNotLoaded(s.repo.Push(s.ctx, foreign), inventory.Foreign)
+			foreign.Epoch--
+			s.failsNotLoaded(s.repo.Push(s.ctx, foreign), inventory.Foreign)
+		})
+	}},
+	{"fails on counters of an older epoch", func(s *shelf) {
+		s.load(10)
+		s.unchanged(func() {
+			newer := s.current()
+			newer.Epoch++
+			newer.Version++
+			s.failsNotLoaded(s.repo.Push(s.ctx, newer), inventory.Behind)
+		})
+	}},
+	{"fails if fewer units are taken than were admitted", func(s *shelf) {
+		s.load(10)
+		s.deduct(4)
+		lost := s.supply(20)
+		lost.Admitted = 5
+		s.failsNotLoaded(s.repo.Push(s.ctx, lost), inventory.Lost)
+		assert.Equal(s.t, int64(20), s.stock().Supply, "the supply is replaced all the same")
+		assert.Equal(s.t, s.version, s.stock().Version)
+		s.counts(4, 4)
+
+		enough := s.supply(21)
+		enough.Admitted = 4
+		require.NoError(s.t, s.repo.Push(s.ctx, enough))
+	}},
+}

@@ -162,18 +162,21 @@ func (a *attempt) deduct(ctx context.Context) (existing *order.Outcome, err erro
 	return nil, nil
 }
 
-// patience says how long a booking waits for units in flight to come back, or
-// for Redis to get what Postgres knows, before it says "try again".
 const (
+	// patience is how long a booking waits for units in flight to come back
+	// before it says "try again".
 	patience  = 250 * time.Millisecond
 	firstWait = 2 * time.Millisecond
 	maxWait   = 32 * time.Millisecond
+
+	// maxRenewals bounds how often one line brings Redis up to date. Who needs
+	// more has a Redis that loses its counters faster than we load them.
+	maxRenewals = 10
 )
 
 func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*order.Outcome, error) {
 	began, wait := time.Now(), firstWait
-	behind := 0
-	for {
+	for renewals, behind := 0, 0; ; {
 		k, err := a.s.know(ctx, line.SKU)
 		if err != nil {
 			return nil, err
@@ -184,6 +187,7 @@ func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*orde
 		})
 		var short *inventory.StockError
 		var unusable *inventory.NotLoadedError
+		renewed := false
 		switch {
 		case err == nil:
 			a.s.shelf.observeDeduction(d)
@@ -192,35 +196,30 @@ func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*orde
 		case errors.As(err, &unusable):
 			// Who began the epoch that Redis is behind is probably about to
 			// load it. Look twice before beginning another one.
-			if unusable.Why == inventory.Behind && behind < 2 {
-				behind++
+			if behind++; unusable.Why == inventory.Behind && behind <= 2 {
 				break
 			}
 			if err := a.s.reload(ctx, line.SKU, k.Epoch); err != nil {
 				return nil, err
 			}
-			if time.Since(began) < patience {
-				continue
-			}
+			renewed = true
 		case errors.As(err, &short):
-			next, err := a.short(ctx, line, short)
-			if next == nil || err != nil {
-				return nil, err
-			}
-			if next.existing != nil {
-				return next.existing, nil
-			}
-			if next.now && time.Since(began) < patience {
-				continue
+			var existing *order.Outcome
+			var meant error
+			if existing, renewed, meant = a.short(ctx, line, short); existing != nil || meant != nil {
+				return existing, meant
 			}
 		default:
 			return nil, err
 		}
-		if time.Since(began) >= patience {
-			if short == nil {
-				return nil, err // Redis loses its counters faster than we load them
+		if renewed {
+			if renewals++; renewals > maxRenewals {
+				return nil, err
 			}
-			// Postgres has them, so they are in flight, whatever Redis counts.
+			continue
+		}
+		if short != nil && time.Since(began) >= patience {
+			// Postgres still has the units, so they are in flight, whatever Redis counts.
 			short.InFlight = max(short.InFlight, short.Requested-short.Available)
 			return nil, short
 		}
@@ -231,40 +230,36 @@ func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*orde
 	}
 }
 
-// afterShort says how to go on after Redis had too few units.
-type afterShort struct {
-	existing *order.Outcome // the order was there
-	now      bool           // Redis was brought up to date: deduct again at once
-}
-
-// short finds out what it means that Redis has too few units. Nobody is refused
-// before their order ID is known to be new; and Postgres, asked in the same
-// round trip, knows whether the units are gone or only in flight.
-func (a *attempt) short(ctx context.Context, line order.Line, short *inventory.StockError) (*afterShort, error) {
+// short finds out what it means that Redis has too few units: the order is
+// there already; or they are gone, which is the error; or Redis was not up to
+// date and is renewed; or, none of these, they are in flight. Nobody is refused
+// before their order ID is known to be new, and Postgres tells that and the
+// rest in one round trip.
+func (a *attempt) short(ctx context.Context, line order.Line, short *inventory.StockError) (existing *order.Outcome, renewed bool, _ error) {
 	found, err := a.s.looks.Do(ctx, order.Commit{Order: a.order})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if found.Verdict != order.New {
-		return &afterShort{existing: &found.Outcome}, nil
+		return &found.Outcome, false, nil
 	}
 	c, ok := found.counters[line.SKU]
 	switch {
 	case !ok:
-		return nil, &order.SKUError{SKU: line.SKU, Err: order.ErrUnknownSKU}
+		return nil, false, &order.SKUError{SKU: line.SKU, Err: order.ErrUnknownSKU}
 	case c.Left() < line.Quantity:
-		return nil, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: max(0, c.Left())}
+		return nil, false, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: max(0, c.Left())}
 	case c.Epoch != short.Epoch || c.Version < short.Version:
-		return &afterShort{now: true}, a.s.reload(ctx, line.SKU, c.Epoch)
+		return nil, true, a.s.reload(ctx, line.SKU, c.Epoch)
 	case c.Version > short.Version:
 		a.s.bring(ctx, c)
-		return &afterShort{now: true}, nil
+		return nil, true, nil
 	case errors.Is(short, inventory.ErrSoldOut):
 		// By the same supply, what Redis has for sold exceeds what Postgres
 		// admitted: counters that never were ours. They are not believed.
-		return &afterShort{now: true}, a.s.reload(ctx, line.SKU, c.Epoch)
+		return nil, true, a.s.reload(ctx, line.SKU, c.Epoch)
 	}
-	return &afterShort{}, nil
+	return nil, false, nil
 }
 
 // pause waits, unless the context ends first.

@@ -165,11 +165,11 @@ func (s *sale) collect(c *child) {
 }
 
 // audit checks the books after a sale with more buyers than units.
-func (s *sale) audit(t *testing.T, shop *booking.Service, at stores, item order.Item) {
+func (s *sale) audit(t *testing.T, shop *booking.Service, both stores, item order.Item) {
 	t.Helper()
 	assert.Empty(t, s.unexpected)
 	exact(t, shop)
-	assert.Equal(t, item.Capacity, sold(t, at, item.SKU), "sold")
+	assert.Equal(t, item.Capacity, sold(t, both, item.SKU), "sold")
 	lost := 0
 	for id := range s.acknowledged {
 		if o, err := shop.Order(t.Context(), id); err != nil || o.Status != order.Confirmed {
@@ -184,12 +184,12 @@ func TestTenProcessesThreeRebuilding(t *testing.T) {
 	t.Parallel()
 	const processes, buyers, capacity = 10, 100, 500
 	redisServer, database := servertest.SharedRedis(t), servertest.SharedPostgres(t).Database(t)
-	at := stores{inventory.NewRedis(redisServer.Client(t), inventory.WithKeyPrefix(t.Name())), order.NewPostgres(migrated(t, database))}
-	shop := open(t, at)
+	both := at(t, redisServer.Client(t), order.NewPostgres(migrated(t, database)))
+	shop := open(t, both)
 	item := order.Item{SKU: "floor", Capacity: capacity}
 	require.NoError(t, shop.PutOnSale(t.Context(), item))
 
-	before, err := at.orders.Counters(t.Context(), "floor")
+	before, err := both.orders.Counters(t.Context(), "floor")
 	require.NoError(t, err)
 	var children []*child
 	for p := range processes {
@@ -202,7 +202,7 @@ func TestTenProcessesThreeRebuilding(t *testing.T) {
 	for _, c := range children {
 		s.collect(c)
 	}
-	after, err := at.orders.Counters(t.Context(), "floor")
+	after, err := both.orders.Counters(t.Context(), "floor")
 	require.NoError(t, err)
 	rebuilds := after[0].Version - before[0].Version
 	t.Logf("%d versions came about in the sale", rebuilds)
@@ -211,7 +211,7 @@ func TestTenProcessesThreeRebuilding(t *testing.T) {
 		require.NoError(t, c.command.Process.Signal(syscall.SIGTERM))
 	}
 	background(t, shop)
-	s.audit(t, shop, at, item)
+	s.audit(t, shop, both, item)
 	assert.Len(t, s.acknowledged, capacity)
 }
 
@@ -221,8 +221,8 @@ func TestProcessKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const buyers, capacity = 2000, 1000
 	redisServer, database := servertest.SharedRedis(t), servertest.SharedPostgres(t).Database(t)
-	at := stores{inventory.NewRedis(redisServer.Client(t), inventory.WithKeyPrefix(t.Name())), order.NewPostgres(migrated(t, database))}
-	shop := open(t, at)
+	both := at(t, redisServer.Client(t), order.NewPostgres(migrated(t, database)))
+	shop := open(t, both)
 	item := order.Item{SKU: "floor", Capacity: capacity}
 	require.NoError(t, shop.PutOnSale(t.Context(), item))
 
@@ -246,6 +246,6 @@ func TestProcessKilledInTheMiddle(t *testing.T) {
 	t.Log(strconv.Itoa(atKill) + " were acknowledged when the process was killed")
 	require.NoError(t, second.command.Process.Signal(syscall.SIGTERM))
 	background(t, shop)
-	s.audit(t, shop, at, item)
+	s.audit(t, shop, both, item)
 	assert.Len(t, s.acknowledged, capacity)
 }

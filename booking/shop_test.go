@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,24 @@ import (
 type stores struct {
 	inventory inventory.InventoryRepository
 	orders    order.Store
+
+	client *redis.Client
+	prefix string // of the keys
+}
+
+// wipe loses all that Redis holds of this test.
+func (s stores) wipe(t testing.TB) {
+	t.Helper()
+	keys, err := s.client.Keys(context.Background(), s.prefix+":*").Result()
+	require.NoError(t, err)
+	require.NotEmpty(t, keys)
+	require.NoError(t, s.client.Del(context.Background(), keys...).Err())
+}
+
+// at makes the stores of a test from its servers.
+func at(t testing.TB, client *redis.Client, orders order.Store) stores {
+	prefix := strings.NewReplacer("/", "-", "*", "").Replace(t.Name())
+	return stores{inventory.NewRedis(client, inventory.WithKeyPrefix(prefix)), orders, client, prefix}
 }
 
 // embedded are stores in this process.
@@ -30,16 +49,13 @@ func embedded(t testing.TB) stores {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { client.Close() })
-	return stores{inventory.NewRedis(client), order.NewMemory()}
+	return at(t, client, order.NewMemory())
 }
 
 // real are stores on servers that the package's tests share.
 func real(t testing.TB) stores {
-	client := servertest.SharedRedis(t).Client(t)
-	return stores{
-		inventory.NewRedis(client, inventory.WithKeyPrefix(t.Name())),
-		order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))),
-	}
+	return at(t, servertest.SharedRedis(t).Client(t),
+		order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
 }
 
 // migrated is a pool on a database that has the tables.

@@ -139,7 +139,7 @@ func newWalk(client *redis.Client, prefix string, orders order.Store, seed uint6
 	w := &walk{
 		random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // not a secret
 		client: client, prefix: prefix,
-		stores:    stores{inventory.NewRedis(client, inventory.WithKeyPrefix(prefix)), orders},
+		stores:    stores{inventory: inventory.NewRedis(client, inventory.WithKeyPrefix(prefix)), orders: orders},
 		capacity:  make(map[string]int64),
 		snapshots: make(map[string]map[string]string),
 		answers:   make(chan answer, 10),
@@ -183,7 +183,7 @@ func (w *walk) play() error {
 	}
 	for p := range processes {
 		name := fmt.Sprint("process ", p)
-		shop := w.process(stores{gatedInventory{w.stores.inventory, &w.gate, name}, gatedOrders{w.stores.orders, &w.gate, name}})
+		shop := w.process(stores{inventory: gatedInventory{w.stores.inventory, &w.gate, name}, orders: gatedOrders{w.stores.orders, &w.gate, name}})
 		r := w.requests[p/2]
 		go func() {
 			o, err := book(shop, r)

@@ -75,6 +75,9 @@ insert into lastunit.partitions (partition) select generate_series(0, 63);
 -- writer's wait was cut short. Nobody may be told of it until they have it.
 create function lastunit.await_standbys() returns void language plpgsql as $$
 begin
+    if current_setting('synchronous_commit') in ('off', 'local') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
     if current_setting('synchronous_standby_names') <> '' then
         perform pg_logical_emit_message(true, 'lastunit', '');
     end if;
@@ -89,16 +92,13 @@ end $$;
 -- repeated call writes nothing that would wait for what the first one wrote.
 create function lastunit.enter(p_store uuid) returns void language plpgsql as $$
 begin
-    if current_setting('synchronous_commit') in ('off', 'local') then
-        perform set_config('synchronous_commit', 'on', true);
-    end if;
+    perform lastunit.await_standbys();
     if current_setting('lock_timeout') = '0' then
         perform set_config('lock_timeout', '5s', true);
     end if;
     if not exists (select from lastunit.store where id = p_store) then
         raise exception 'this is not store %', p_store using errcode = 'LU001';
     end if;
-    perform lastunit.await_standbys();
 end $$;
 -- +goose StatementEnd
 
@@ -124,6 +124,9 @@ $$;
 -- The lines stand flat, ordered by order; epoch 0 is a line without a deduction,
 -- which no admitted unit stands for: it shrinks the supply, so it makes a
 -- version. p_skus is sorted, without duplicates; so are no two order IDs equal.
+--
+-- A session that plans it while the orders are few would scan them ever after,
+-- so it never scans; without jit, as what can't but be scanned then looks dear.
 create function lastunit.commit_orders(
     p_store uuid,
     p_ids text[], p_customers text[], p_digests bytea[],
@@ -137,7 +140,7 @@ create function lastunit.commit_orders(
     out lefts bigint[],       -- units left for that line
     out again boolean[],      -- of each line: its deduction is dead
     out decided_at timestamptz
-) language plpgsql as $$
+) language plpgsql set enable_seqscan = off set jit = off as $$
 declare
     n_orders integer := cardinality(p_ids);
     n_lines integer := cardinality(p_line_orders);

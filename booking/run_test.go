@@ -1,0 +1,220 @@
+package booking_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// No goroutine is left after Run returns, and what was in hand is finished.
+// Not parallel, as it looks at all goroutines.
+func TestRunLeavesNothingBehind(t *testing.T) {
+	ignore := []goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(servertest.WaitFunction)}
+	server := miniredis.NewMiniRedis()
+	require.NoError(t, server.Start())
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	s := at(t, client, order.NewMemory())
+	shop := open(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- shop.Run(ctx) }()
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 500}))
+	var group sync.WaitGroup
+	for i := range 500 {
+		group.Go(func() {
+			_, err := shop.Book(context.Background(), request("floor", i))
+			assert.NoError(t, err)
+		})
+	}
+	group.Wait()
+	cancel()
+	require.NoError(t, <-ended)
+	stocks, err := s.inventory.Stock(context.Background(), "floor")
+	require.NoError(t, err)
+	assert.Zero(t, stocks[0].Unsettled, "everything in hand was settled")
+	assert.EqualValues(t, 500, stocks[0].Taken)
+	require.NoError(t, client.Close())
+	server.Close()
+	goleak.VerifyNone(t, ignore...)
+}
+
+// Whatever happens to Redis with nobody buying, Run repairs.
+func TestRunRepairs(t *testing.T) {
+	t.Parallel()
+	key := func(s stores) string { return s.prefix + ":{floor}:stock" }
+	set := func(field string, value any) func(*testing.T, stores) {
+		return func(t *testing.T, s stores) {
+			require.NoError(t, s.client.HSet(t.Context(), key(s), field, value).Err())
+		}
+	}
+	for kind, damage := range map[booking.Kind]func(*testing.T, stores){
+		booking.Missing: func(t *testing.T, s stores) { s.wipe(t) },
+		booking.Foreign: set("store", "another"),
+		booking.Garbage: func(t *testing.T, s stores) {
+			s.wipe(t)
+			require.NoError(t, s.client.Set(t.Context(), key(s), "a string", 0).Err())
+		},
+		booking.Epoch: set("epoch", 7),
+		booking.Version: func(t *testing.T, s stores) { // a push was lost
+			_, err := s.orders.SetCapacity(t.Context(), "floor", 8)
+			require.NoError(t, err)
+		},
+		booking.Supply: set("supply", 1000),
+		booking.Lost:   set("taken", 1),
+		booking.Stuck:  set("taken", 4),
+		booking.Unsettled: func(t *testing.T, s stores) { // its process died
+			c, err := s.orders.Counters(t.Context(), "floor")
+			require.NoError(t, err)
+			_, err = s.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: c[0].Store, Attempt: "a", OrderID: "o", Quantity: 2})
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			onBoth(t, func(t *testing.T, s stores) {
+				shop := open(t, s)
+				require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
+				for i := range 3 {
+					_, err := shop.Book(t.Context(), request("floor", i))
+					require.NoError(t, err)
+				}
+				exact(t, shop)
+				damage(t, s)
+				differences, err := shop.Reconcile(t.Context(), booking.DryRun, "floor")
+				require.NoError(t, err)
+				require.Len(t, differences, 1)
+				assert.Equal(t, kind, differences[0].Kind)
+				background(t, shop)
+				exact(t, shop)
+				counters, err := s.orders.Counters(t.Context(), "floor")
+				require.NoError(t, err)
+				stocks, err := s.inventory.Stock(t.Context(), "floor")
+				require.NoError(t, err)
+				assert.Equal(t, counters[0].Left(), stocks[0].Available(), "available = capacity - sold")
+			})
+		})
+	}
+}
+
+// Postgres's own counter was tampered with.
+func TestReconcileRecounts(t *testing.T) {
+	t.Parallel()
+	database := servertest.SharedPostgres(t).Database(t)
+	pool := migrated(t, database)
+	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
+	shop := open(t, s)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
+	_, err := shop.Book(t.Context(), request("floor", 0))
+	require.NoError(t, err)
+	exact(t, shop)
+	_, err = pool.Exec(t.Context(), "update lastunit.skus set allocated = 4")
+	require.NoError(t, err)
+	differences, err := shop.Reconcile(t.Context(), booking.Repair)
+	require.NoError(t, err)
+	require.NotEmpty(t, differences)
+	assert.Equal(t, booking.Difference{SKU: "floor", Kind: booking.Allocated, Redis: 4, Postgres: 1}, differences[0])
+	exact(t, shop)
+	_, err = shop.Reconcile(t.Context(), booking.DryRun, "nothing")
+	require.ErrorIs(t, err, order.ErrUnknownSKU)
+}
+
+// A unit that a dead process holds is neither sold nor gone: buyers are told to
+// try again, not that it is sold out, and then get it.
+func TestAbandonedUnitIsNotSoldOut(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		shop := open(t, s)
+		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
+		c, err := s.orders.Counters(t.Context(), "floor")
+		require.NoError(t, err)
+		_, err = s.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: c[0].Store, Attempt: "a", OrderID: "o", Quantity: 1})
+		require.NoError(t, err)
+		_, err = shop.Book(t.Context(), request("floor", 0))
+		require.ErrorIs(t, err, inventory.ErrTryAgain)
+		require.NotErrorIs(t, err, inventory.ErrSoldOut)
+		background(t, shop)
+		_, err = book(shop, request("floor", 0))
+		require.NoError(t, err)
+		_, err = shop.Book(t.Context(), request("floor", 1))
+		require.ErrorIs(t, err, inventory.ErrSoldOut)
+		exact(t, shop)
+	})
+}
+
+// A push that was lost does not make anybody sold out: Postgres is asked before
+// that is said.
+func TestLostPushIsNotSoldOut(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		shop := open(t, s) // and no background work
+		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
+		_, err := shop.Book(t.Context(), request("floor", 0))
+		require.NoError(t, err)
+		_, err = s.orders.SetCapacity(t.Context(), "floor", 2) // nobody tells Redis
+		require.NoError(t, err)
+		_, err = shop.Book(t.Context(), request("floor", 1))
+		require.NoError(t, err)
+		exact(t, shop)
+	})
+}
+
+// Several processes share the background work: each SKU is looked at about once
+// a period by all of them together, not by each.
+func TestBackgroundWorkIsShared(t *testing.T) {
+	t.Parallel()
+	s := embedded(t)
+	looked := &scans{Store: s.orders}
+	for i := range 20 {
+		_, err := s.orders.PutOnSale(t.Context(), order.Item{SKU: fmt.Sprint("sku-", i), Capacity: 1})
+		require.NoError(t, err)
+	}
+	s.orders = looked
+	var stops []func()
+	for range 5 {
+		shop, err := booking.New(booking.Config{Inventory: s.inventory, Orders: s.orders, Logger: quiet, CheckEvery: time.Hour})
+		require.NoError(t, err)
+		stops = append(stops, background(t, shop))
+	}
+	eventually(t, func() error {
+		if n := looked.count(); n < order.Partitions {
+			return fmt.Errorf("%d partitions were looked at", n)
+		}
+		return nil
+	})
+	for _, stop := range stops {
+		stop()
+	}
+	assert.Equal(t, order.Partitions, looked.count(), "each partition once")
+}
+
+type scans struct {
+	order.Store
+	mu sync.Mutex
+	n  int
+}
+
+func (s *scans) Scan(ctx context.Context, partition int, after string, limit int) ([]order.Counters, error) {
+	s.mu.Lock()
+	s.n++
+	s.mu.Unlock()
+	return s.Store.Scan(ctx, partition, after, limit)
+}
+
+func (s *scans) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n
+}

@@ -1,0 +1,39 @@
+package order_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/order"
+)
+
+// BenchmarkCommit commits batches of one-line orders on one SKU, one batch after
+// the other, with fsync as it is by default.
+func BenchmarkCommit(b *testing.B) {
+	server := servertest.StartPostgres(b, "fsync=on", "synchronous_commit=on", "max_wal_size=4GB")
+	for _, size := range []int{1, 50, 1000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			url := server.Database(b)
+			migrate(b, url)
+			store := order.NewPostgres(newPool(b, url))
+			counters := putOnSale(b, store, "floor", 1_000_000_000)
+			seq := int64(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				commits := make([]order.Commit, size)
+				for i := range commits {
+					seq++
+					commits[i] = deducted(fmt.Sprintf("order-%d", seq), counters, seq)
+				}
+				outcomes, _, err := store.Commit(context.Background(), commits)
+				require.NoError(b, err)
+				require.Equal(b, order.Booked, outcomes[size-1].Verdict)
+			}
+			b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "orders/s")
+		})
+	}
+}

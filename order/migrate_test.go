@@ -1,0 +1,266 @@
+package order_test
+
+import (
+	"context"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+func TestMigrateFromManyAtOnce(t *testing.T) {
+	t.Parallel()
+	url := servertest.SharedPostgres(t).Database(t)
+	for range 2 {
+		var callers sync.WaitGroup
+		for range 10 {
+			pool := newPool(t, url, maxConns(1))
+			callers.Go(func() { assert.NoError(t, order.Migrate(context.Background(), pool)) })
+		}
+		callers.Wait()
+	}
+	require.Equal(t, []string{"1"}, column(t, url, "select version from lastunit.migrations"))
+	require.Equal(t, []string{"1"}, column(t, url, "select count(*) from lastunit.store"))
+	require.Equal(t, []string{"64"}, column(t, url, "select count(*) from lastunit.partitions"))
+}
+
+func TestMigrateUnderOddSettings(t *testing.T) {
+	t.Parallel()
+	plain, odd := newDatabase(t), servertest.SharedPostgres(t).Database(t)
+	pool := newPool(t, odd, mode(pgx.QueryExecModeSimpleProtocol), set("search_path", "nowhere"),
+		set("default_transaction_isolation", "serializable"), set("synchronous_commit", "off"))
+	require.NoError(t, order.Migrate(t.Context(), pool))
+	require.Equal(t, schema(t, plain), schema(t, odd))
+}
+
+// TestExportedMigrations: with a tool of one's own it comes out the same.
+func TestExportedMigrations(t *testing.T) {
+	t.Parallel()
+	want := schema(t, newDatabase(t))
+	files, err := fs.Glob(order.Migrations(), "*.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for name, run := range map[string]func(t *testing.T, url, sql string){
+		"one simple query": func(t *testing.T, url, sql string) { execute(t, url, sql) },
+		"psql -1": func(t *testing.T, url, sql string) {
+			psql := exec.Command("psql", "-1", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", "-")
+			psql.Stdin = strings.NewReader(sql)
+			out, err := psql.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := servertest.SharedPostgres(t).Database(t)
+			for _, file := range files {
+				sql, err := fs.ReadFile(order.Migrations(), file)
+				require.NoError(t, err)
+				run(t, url, string(sql))
+			}
+			require.Equal(t, want, schema(t, url))
+			made := column(t, url, "select id::text from lastunit.store")
+			migrate(t, url)
+			require.Equal(t, want, schema(t, url))
+			require.Equal(t, made, column(t, url, "select id::text from lastunit.store"), "it did nothing")
+			require.Equal(t, []string{"1"}, column(t, url, "select version from lastunit.migrations"))
+		})
+	}
+}
+
+// column reads the only column of a query, as text.
+func column(t testing.TB, url, sql string) []string {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), url)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	result := conn.PgConn().ExecParams(context.Background(), sql, nil, nil, nil, nil).Read()
+	require.NoError(t, result.Err)
+	var values []string
+	for _, row := range result.Rows {
+		values = append(values, string(row[0]))
+	}
+	return values
+}
+
+// schema describes everything in our schema.
+func schema(t testing.TB, url string) []string {
+	t.Helper()
+	lines := column(t, url, `
+		select concat_ws(' ', 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+			a.attidentity, a.attnum, l.collname, pg_get_expr(d.adbin, d.adrelid), c.reloptions)
+		from pg_class c join pg_attribute a on a.attrelid = c.oid left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+			left join pg_collation l on l.oid = a.attcollation
+		where c.relnamespace = 'lastunit'::regnamespace and a.attnum > 0
+		union all select 'index ' || indexdef from pg_indexes where schemaname = 'lastunit'
+		union all select concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid))
+			from pg_constraint where connamespace = 'lastunit'::regnamespace
+		union all select pg_get_functiondef(oid) from pg_proc where pronamespace = 'lastunit'::regnamespace
+		union all select concat_ws(' ', 'enum', enumtypid::regtype, enumsortorder, enumlabel) from pg_enum
+		order by 1`)
+	require.Greater(t, len(lines), 50)
+	return lines
+}
+
+func TestNotMigrated(t *testing.T) {
+	t.Parallel()
+	notMigrated := func(t testing.TB, url string) {
+		t.Helper()
+		store := order.NewPostgres(newPool(t, url, maxConns(1)))
+		ctx := t.Context()
+		c := direct("1", "floor")
+		for name, call := range map[string]func() error{
+			"PutOnSale":   func() error { _, err := store.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1}); return err },
+			"SetCapacity": func() error { _, err := store.SetCapacity(ctx, "floor", 1); return err },
+			"Commit":      func() error { _, _, err := store.Commit(ctx, []order.Commit{c}); return err },
+			"Look":        func() error { _, _, err := store.Look(ctx, []order.Commit{c}); return err },
+			"Cancel":      func() error { _, _, err := store.Cancel(ctx, "1"); return err },
+			"Fence": func() error {
+				_, _, err := store.Fence(ctx, []inventory.Deduction{{SKU: "floor", OrderID: "1", Epoch: 1, Seq: 1}})
+				return err
+			},
+			"Order":      func() error { _, err := store.Order(ctx, "1"); return err },
+			"Orders":     func() error { _, err := store.Orders(ctx, order.Query{}); return err },
+			"Counters":   func() error { _, err := store.Counters(ctx, "floor"); return err },
+			"Scan":       func() error { _, err := store.Scan(ctx, order.AllPartitions, "", 1); return err },
+			"BeginEpoch": func() error { _, err := store.BeginEpoch(ctx, "floor", 1); return err },
+			"Claim":      func() error { _, err := store.Claim(ctx, time.Second, 1); return err },
+			"Tally":      func() error { _, err := store.Tally(ctx); return err },
+			"Recount":    func() error { _, err := store.Recount(ctx, "floor"); return err },
+		} {
+			err := call()
+			require.ErrorIs(t, err, order.ErrNotMigrated, name)
+			require.NotErrorIs(t, err, order.ErrOutcomeUnknown, name)
+		}
+	}
+	url := servertest.SharedPostgres(t).Database(t)
+	notMigrated(t, url)
+	execute(t, url, "create schema lastunit")
+	notMigrated(t, url)
+	execute(t, url, "drop schema lastunit")
+	migrate(t, url)
+
+	// Old tables.
+	store := order.NewPostgres(newPool(t, url))
+	putOnSale(t, store, "floor", 1)
+	execute(t, url, "alter table lastunit.skus drop column top_seq")
+	_, err := order.NewPostgres(newPool(t, url)).Counters(t.Context(), "floor")
+	require.ErrorIs(t, err, order.ErrNotMigrated)
+}
+
+// TestMadeAnew: a database that is made anew under a store has another name and
+// another key, and the store finds out.
+func TestMadeAnew(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	pool := newPool(t, url)
+	store := order.NewPostgres(pool)
+	before := putOnSale(t, store, "floor", 10)
+	_, err := one(t.Context(), store, deducted("1", before, 1))
+	require.NoError(t, err)
+
+	execute(t, url, "drop schema lastunit cascade")
+	migrate(t, url)
+	pool.Reset() // its sessions remember statements about tables that are gone
+	after := putOnSale(t, store, "floor", 10)
+	require.NotEqual(t, before.Store, after.Store)
+	require.Greater(t, after.Epoch, before.Epoch)
+	outcome, err := one(t.Context(), store, deducted("1", before, 1))
+	require.NoError(t, err)
+	require.Equal(t, order.Again, outcome.Verdict, "a deduction of its former life")
+	other := order.NewPostgres(newPool(t, url))
+	c := deducted("1", after, 1)
+	outcome, err = one(t.Context(), store, c)
+	require.NoError(t, err)
+	require.Equal(t, order.Booked, outcome.Verdict)
+	outcome, err = one(t.Context(), other, c)
+	require.NoError(t, err)
+	require.Equal(t, order.Existing, outcome.Verdict, "both have the same key")
+}
+
+// TestFencesGo: they are of no use once their epoch is over, and must not pile up.
+func TestFencesGo(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	store := order.NewPostgres(newPool(t, url))
+	for _, sku := range []string{"floor", "other"} {
+		counters := putOnSale(t, store, sku, 10)
+		for seq := range int64(5) {
+			_, _, err := store.Fence(t.Context(), deducted("late", counters, seq+1).Deductions)
+			require.NoError(t, err)
+		}
+		if sku == "floor" {
+			require.Equal(t, []string{"5"}, column(t, url, "select count(*) from lastunit.fences"))
+			_, err := store.BeginEpoch(t.Context(), sku, counters.Epoch)
+			require.NoError(t, err)
+			// Of an epoch that is over, none is written.
+			_, _, err = store.Fence(t.Context(), deducted("late", counters, 1).Deductions)
+			require.NoError(t, err)
+			require.Equal(t, []string{"0"}, column(t, url, "select count(*) from lastunit.fences"))
+		}
+	}
+	require.Equal(t, []string{"5"}, column(t, url, "select count(*) from lastunit.fences where sku = 'other'"))
+}
+
+// TestRecountRepairs books that somebody spoiled.
+func TestRecountRepairs(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	store := order.NewPostgres(newPool(t, url))
+	putOnSale(t, store, "floor", 10)
+	_, err := one(t.Context(), store, direct("1", "floor"))
+	require.NoError(t, err)
+	execute(t, url, "update lastunit.skus set allocated = 7")
+	tallies, err := store.Tally(t.Context(), "floor")
+	require.NoError(t, err)
+	require.Equal(t, int64(7), tallies[0].Counters.Allocated)
+	require.Equal(t, int64(1), tallies[0].Confirmed)
+	c, err := store.Recount(t.Context(), "floor")
+	require.NoError(t, err)
+	require.Equal(t, int64(1), c.Allocated)
+	require.Greater(t, c.Version, tallies[0].Counters.Version, "the supply changed")
+	books(t, store)
+}
+
+// TestHeldAndExpired: nothing in this package makes such orders yet, but they
+// count, are listed and are cancelled as they should.
+func TestHeldAndExpired(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	store := order.NewPostgres(newPool(t, url))
+	putOnSale(t, store, "floor", 3)
+	for _, id := range []string{"1", "2", "3"} {
+		_, err := one(t.Context(), store, direct(id, "floor"))
+		require.NoError(t, err)
+	}
+	execute(t, url, "update lastunit.orders set status = 'held' where id = '1'")
+	execute(t, url, "update lastunit.orders set status = 'expired' where id = '2'; update lastunit.skus set allocated = 2")
+	tallies, err := store.Tally(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, int64(1), tallies[0].Held)
+	require.Equal(t, int64(1), tallies[0].Confirmed)
+	for _, status := range []order.Status{order.Held, order.Expired} {
+		page, err := store.Orders(t.Context(), order.Query{Status: status})
+		require.NoError(t, err)
+		require.Len(t, page.Orders, 1)
+		require.Equal(t, status, page.Orders[0].Status)
+	}
+	o, counters, err := store.Cancel(t.Context(), "1")
+	require.NoError(t, err)
+	require.Equal(t, order.Cancelled, o.Status)
+	require.Equal(t, int64(1), counters[0].Allocated)
+	o, counters, err = store.Cancel(t.Context(), "2")
+	require.NoError(t, err)
+	require.Equal(t, order.Expired, o.Status, "it stays as it is")
+	require.Equal(t, int64(1), counters[0].Allocated)
+	books(t, store)
+}

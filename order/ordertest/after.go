@@ -1,0 +1,339 @@
+package ordertest
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+var cancelTests = []test{
+	{"live", func(s *shop) {
+		a, b := s.sku("a", 10), s.sku("b", 10)
+		booked := s.book(s.deducted("1", line(a, 2), line(b, 3)))
+		s.book(s.deducted("2", line(a, 1)))
+		beforeA, beforeB := s.counters(a), s.counters(b)
+
+		o, counters := s.cancel("1")
+		s.Equal(order.Cancelled, o.Status)
+		s.Equal(booked.Customer, o.Customer)
+		s.Equal(booked.Lines, o.Lines)
+		s.True(o.CreatedAt.Equal(booked.CreatedAt))
+		s.False(o.ChangedAt.Before(booked.ChangedAt))
+		s.Equal([]string{a, b}, names(counters))
+		s.Equal([]order.Counters{s.counters(a), s.counters(b)}, counters)
+		s.Equal(int64(1), counters[0].Allocated)
+		s.Zero(counters[1].Allocated)
+		s.Greater(counters[0].Version, beforeA.Version)
+		s.Greater(counters[1].Version, beforeB.Version)
+		s.Equal(beforeA.Supply().Units+2, counters[0].Supply().Units)
+		s.Equal(beforeA.Admitted, counters[0].Admitted, "Redis took them, and keeps them as taken")
+		s.Equal(beforeA.Epoch, counters[0].Epoch)
+
+		stored, err := s.store.Order(s.ctx, s.id("1"))
+		s.NoError(err)
+		s.sameOrder(o, stored)
+		s.book(s.deducted("3", line(a, 9), line(b, 10)))
+	}},
+	{"twice", func(s *shop) {
+		sku := s.sku("floor", 10)
+		s.book(s.deducted("1", line(sku, 2)))
+		once, before := s.cancel("1")
+		twice, after := s.cancel("1")
+		s.sameOrder(once, twice)
+		s.Equal(before, after)
+		s.Zero(s.counters(sku).Allocated)
+	}},
+	{"unknown", func(s *shop) {
+		sku := s.sku("floor", 10)
+		before := s.counters(sku)
+		o, counters := s.cancel("1")
+		s.Equal(order.Cancelled, o.Status)
+		s.Empty(o.Customer)
+		s.Empty(o.Lines)
+		s.Empty(counters)
+		s.False(o.CreatedAt.IsZero())
+		again, _ := s.cancel("1")
+		s.sameOrder(o, again)
+		stored, err := s.store.Order(s.ctx, s.id("1"))
+		s.NoError(err)
+		s.sameOrder(o, stored)
+
+		// Whatever content the late original had.
+		for _, late := range []order.Commit{s.deducted("1", line(sku, 1)), s.direct("1", line(sku, 2)), s.direct("1", line(s.name+"nothing", 1))} {
+			outcome := s.one(late)
+			s.Equal(order.Existing, outcome.Verdict)
+			s.Equal(order.Cancelled, outcome.Order.Status)
+			s.NotContains(outcome.Consumed, true)
+		}
+		s.Equal(before, s.counters(sku))
+	}},
+	{"by many at once", func(s *shop) {
+		// More rounds than one, as the first ones may only open connections.
+		sku := s.sku("floor", 10)
+		s.book(s.deducted("stays", line(sku, 3)))
+		for round := range 20 {
+			id := fmt.Sprint(round)
+			s.book(s.deducted(id, line(sku, 2)))
+			before := s.counters(sku)
+			start := make(chan struct{})
+			var callers sync.WaitGroup
+			for range 6 {
+				callers.Go(func() {
+					<-start
+					o, _, err := s.store.Cancel(s.ctx, s.id(id))
+					assert.NoError(s.t, err)
+					assert.Equal(s.t, order.Cancelled, o.Status)
+				})
+			}
+			close(start)
+			callers.Wait()
+			s.Equal(int64(3), s.counters(sku).Allocated, "the units came back once")
+			s.Equal(before.Version+1, s.counters(sku).Version)
+		}
+	}},
+}
+
+var fenceTests = []test{
+	{"consumed", func(s *shop) {
+		sku := s.sku("floor", 10)
+		c := s.deducted("1", line(sku, 2))
+		s.book(c)
+		before := s.counters(sku)
+		s.Equal([]bool{true}, s.fence(c.Deductions...))
+		s.Equal([]bool{true}, s.fence(c.Deductions...))
+		s.Equal(before, s.counters(sku))
+		s.Equal(order.Existing, s.one(c).Verdict)
+	}},
+	{"the order is there with another identity", func(s *shop) {
+		sku := s.sku("floor", 10)
+		s.book(s.deducted("1", line(sku, 2)))
+		second := s.deducted("1", line(sku, 2))
+		s.Equal([]bool{false}, s.fence(second.Deductions...))
+		outcome := s.one(second)
+		s.Equal(order.Existing, outcome.Verdict)
+		s.Equal([]bool{false}, outcome.Consumed)
+	}},
+	{"nothing there", func(s *shop) {
+		sku := s.sku("floor", 10)
+		late := s.deducted("1", line(sku, 2))
+		before := s.counters(sku)
+		for range 2 {
+			s.Equal([]bool{false}, s.fence(late.Deductions...))
+		}
+		s.Equal(before, s.counters(sku))
+		s.notThere("1")
+		for range 2 {
+			outcome := s.one(late)
+			s.Equal(order.Again, outcome.Verdict)
+			s.Equal([]bool{true}, outcome.Again)
+		}
+		s.notThere("1")
+		s.Equal(before, s.counters(sku))
+		s.book(s.deducted("1", line(sku, 2)))
+		s.Equal([]bool{false}, s.fence(late.Deductions...))
+	}},
+	{"cancelled before it was booked", func(s *shop) {
+		sku := s.sku("floor", 10)
+		late := s.deducted("1", line(sku, 2))
+		s.cancel("1")
+		s.Equal([]bool{false}, s.fence(late.Deductions...))
+		s.Equal(order.Existing, s.one(late).Verdict)
+	}},
+	{"of a stale epoch", func(s *shop) {
+		sku := s.sku("floor", 10)
+		booked, late := s.deducted("1", line(sku, 2)), s.deducted("2", line(sku, 2))
+		s.book(booked)
+		_, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
+		s.NoError(err)
+		s.Equal([]bool{true, false}, s.fence(booked.Deductions[0], late.Deductions[0]))
+		s.Equal(order.Again, s.one(late).Verdict)
+	}},
+	{"fences of older epochs are gone, and still hold", func(s *shop) {
+		sku := s.sku("floor", 10)
+		late := s.deducted("1", line(sku, 2))
+		s.fence(late.Deductions...)
+		_, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
+		s.NoError(err)
+		s.Equal(order.Again, s.one(late).Verdict)
+		// The same number in the new epoch is another identity.
+		fresh := s.deducted("1", line(sku, 2))
+		fresh.Deductions[0].Seq = late.Deductions[0].Seq
+		s.book(fresh)
+	}},
+	{"fences one identity only", func(s *shop) {
+		a, b := s.sku("a", 10), s.sku("b", 10)
+		c := s.deducted("1", line(a, 1), line(b, 1))
+		s.fence(c.Deductions[0])
+		other := s.deducted("2", line(b, 1))
+		other.Deductions[0].Seq = c.Deductions[0].Seq // of the other SKU
+		other.Deductions[0].Epoch = s.counters(b).Epoch
+		s.book(other)
+		s.book(s.deducted("3", line(a, 1)))
+	}},
+	{"of an unknown SKU", func(s *shop) {
+		d := s.deduct(s.id("1"), line(s.name+"nothing", 1))
+		s.Equal([]bool{false}, s.fence(d))
+	}},
+	{"many at once, in the same order", func(s *shop) {
+		a, b := s.sku("a", 1000), s.sku("b", 1000)
+		var deductions []inventory.Deduction
+		var want []bool
+		for i := range 60 {
+			c := s.deducted(fmt.Sprint(i), line([]string{b, a}[i%2], 1))
+			if i%3 == 0 {
+				s.book(c)
+			}
+			deductions, want = append(deductions, c.Deductions...), append(want, i%3 == 0)
+		}
+		deductions, want = append(deductions, deductions[:2]...), append(want, want[:2]...)
+		consumed, counters, err := s.store.Fence(s.ctx, deductions)
+		s.NoError(err)
+		s.Equal(want, consumed)
+		s.Equal([]order.Counters{s.counters(a), s.counters(b)}, counters)
+	}},
+	{"nothing", func(s *shop) {
+		s.Empty(s.fence())
+	}},
+}
+
+var raceTests = []test{
+	{"no more than the capacity", func(s *shop) {
+		a, b := s.sku("a", 50), s.sku("b", 30)
+		var callers sync.WaitGroup
+		for caller := range 8 {
+			callers.Go(func() {
+				for i := range 10 {
+					lines := []order.Line{line(a, 1), line(b, 1)}
+					if caller%2 == 0 {
+						lines = lines[:1]
+					}
+					c := order.Commit{Order: order.Order{ID: s.id(fmt.Sprint(caller, "-", i)), Customer: "c-17", Lines: lines}}
+					_, _, err := s.store.Commit(s.ctx, []order.Commit{c})
+					assert.NoError(s.t, err)
+				}
+			})
+		}
+		callers.Wait()
+		// 80 asked for a, 40 for b too: of these at most 30 fit.
+		s.Zero(s.counters(a).Left())
+		s.GreaterOrEqual(s.counters(b).Left(), int64(0))
+	}},
+	{"one order by many at once", func(s *shop) {
+		sku := s.sku("floor", 10)
+		var mu sync.Mutex
+		count := make(map[order.Verdict]int)
+		consumed := 0
+		var callers sync.WaitGroup
+		for range 16 {
+			c := s.deducted("1", line(sku, 2))
+			callers.Go(func() {
+				outcomes, _, err := s.store.Commit(s.ctx, []order.Commit{c})
+				if !assert.NoError(s.t, err) {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				count[outcomes[0].Verdict]++
+				if outcomes[0].Consumed[0] {
+					consumed++
+				}
+			})
+		}
+		callers.Wait()
+		s.Equal(map[order.Verdict]int{order.Booked: 1, order.Existing: 15}, count)
+		s.Equal(1, consumed)
+		s.Equal(int64(2), s.counters(sku).Allocated)
+	}},
+	{"a commit and its fence", func(s *shop) {
+		// Whatever comes first, both must say the same of the deduction.
+		sku := s.sku("floor", 1000)
+		for i := range 30 {
+			c := s.deducted(fmt.Sprint(i), line(sku, 1))
+			var outcomes []order.Outcome
+			var consumed []bool
+			var callers sync.WaitGroup
+			callers.Go(func() {
+				var err error
+				outcomes, _, err = s.store.Commit(s.ctx, []order.Commit{c})
+				assert.NoError(s.t, err)
+			})
+			callers.Go(func() {
+				var err error
+				consumed, _, err = s.store.Fence(s.ctx, c.Deductions)
+				assert.NoError(s.t, err)
+			})
+			callers.Wait()
+			s.Len(outcomes, 1)
+			s.Len(consumed, 1)
+			if consumed[0] {
+				s.Equal(order.Booked, outcomes[0].Verdict)
+			} else {
+				s.Equal(order.Again, outcomes[0].Verdict)
+			}
+		}
+	}},
+	{"a commit and its cancel", func(s *shop) {
+		sku := s.sku("floor", 1000)
+		for i := range 30 {
+			c := s.deducted(fmt.Sprint(i), line(sku, 1))
+			var outcomes []order.Outcome
+			var callers sync.WaitGroup
+			callers.Go(func() {
+				var err error
+				outcomes, _, err = s.store.Commit(s.ctx, []order.Commit{c})
+				assert.NoError(s.t, err)
+			})
+			callers.Go(func() {
+				o, _, err := s.store.Cancel(s.ctx, c.Order.ID)
+				assert.NoError(s.t, err)
+				assert.Equal(s.t, order.Cancelled, o.Status)
+			})
+			callers.Wait()
+			s.Len(outcomes, 1)
+			s.Contains([]order.Verdict{order.Booked, order.Existing}, outcomes[0].Verdict)
+			o, err := s.store.Order(s.ctx, c.Order.ID)
+			s.NoError(err)
+			s.Equal(order.Cancelled, o.Status, "whatever came first")
+		}
+		s.Zero(s.counters(sku).Allocated)
+	}},
+	{"epochs under commits", func(s *shop) {
+		// The supply of a new epoch counts exactly what was sold before it.
+		sku := s.sku("floor", 1000)
+		stop := make(chan struct{})
+		var callers sync.WaitGroup
+		for caller := range 4 {
+			callers.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					counters, err := s.store.Counters(s.ctx, sku)
+					if !assert.NoError(s.t, err) || !assert.Len(s.t, counters, 1) {
+						return
+					}
+					c := s.direct(fmt.Sprint(caller, "-", i), line(sku, 1))
+					c.Deductions = []inventory.Deduction{s.deductIn(counters[0].Epoch, counters[0].Store, c.Order.ID, c.Order.Lines[0])}
+					outcomes, _, err := s.store.Commit(s.ctx, []order.Commit{c})
+					assert.NoError(s.t, err)
+					assert.Contains(s.t, []order.Verdict{order.Booked, order.Again, order.Full}, outcomes[0].Verdict)
+				}
+			})
+		}
+		for range 10 {
+			c, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
+			s.NoError(err)
+			s.Zero(c.Admitted)
+			s.Equal(c.Left(), c.Supply().Units)
+		}
+		close(stop)
+		callers.Wait()
+		s.GreaterOrEqual(s.counters(sku).Left(), int64(0))
+	}},
+}

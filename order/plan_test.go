@@ -1,0 +1,148 @@
+package order_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// scans is how often a table was read from end to end so far.
+func scans(t testing.TB, pool *pgxpool.Pool, table string) (n int64) {
+	t.Helper()
+	// What a session counted is seen by all only when it says so. The pool has one.
+	_, err := pool.Exec(context.Background(), "select pg_stat_force_next_flush()")
+	require.NoError(t, err)
+	require.NoError(t, pool.QueryRow(context.Background(),
+		"select seq_scan from pg_stat_user_tables where schemaname = 'lastunit' and relname = $1", table).Scan(&n))
+	return n
+}
+
+// TestNothingScansTheOrders counts the scans of a table with 20,000 orders. Each
+// call is made often enough for Postgres to settle on a generic plan.
+func TestNothingScansTheOrders(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	for _, exec := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec} {
+		pool := newPool(t, url, maxConns(1), mode(exec))
+		store := order.NewPostgres(pool)
+		ctx := t.Context()
+		const sku = "floor"
+		counters := putOnSale(t, store, sku, 1_000_000)
+		seq := counters.TopSeq
+		batch := func(name string) []order.Commit {
+			commits := make([]order.Commit, order.MaxCommits)
+			for i := range commits {
+				seq++
+				commits[i] = deducted(fmt.Sprintf("%s-%d-%d", name, exec, seq), counters, seq)
+			}
+			return commits
+		}
+		for i := range 10 {
+			_, _, err := store.Commit(ctx, batch(fmt.Sprint(i)))
+			require.NoError(t, err)
+		}
+		check := func(what string, call func(i int) error) {
+			t.Helper()
+			before := scans(t, pool, "orders")
+			for i := range 8 {
+				require.NoError(t, call(i))
+			}
+			require.Equal(t, before, scans(t, pool, "orders"), "%s, exec mode %v", what, exec)
+		}
+		checkAll := func(when string) {
+			t.Helper()
+			var old []order.Commit
+			check("commit of 1000 "+when, func(int) error {
+				old = batch("check")
+				_, _, err := store.Commit(ctx, old)
+				return err
+			})
+			// To find 1000 that are there among 20,000, a scan would be right.
+			old = old[:50]
+			check("repeated commit "+when, func(int) error { _, _, err := store.Commit(ctx, old); return err })
+			check("look "+when, func(int) error { _, _, err := store.Look(ctx, old); return err })
+			check("order "+when, func(i int) error { _, err := store.Order(ctx, old[i].Order.ID); return err })
+			check("fence "+when, func(i int) error {
+				_, _, err := store.Fence(ctx, append(deducted("late", counters, 1<<40+int64(i)).Deductions, old[i].Deductions...))
+				return err
+			})
+			check("cancel "+when, func(i int) error { _, _, err := store.Cancel(ctx, old[i].Order.ID); return err })
+			check("cancel unknown "+when, func(i int) error {
+				_, _, err := store.Cancel(ctx, fmt.Sprint("tombstone", when, exec, i))
+				return err
+			})
+			for _, status := range []order.Status{"", order.Confirmed, order.Cancelled, order.Held} {
+				after := ""
+				check(fmt.Sprintf("orders %q %s", status, when), func(int) error {
+					page, err := store.Orders(ctx, order.Query{Status: status, After: after})
+					after = page.Next
+					return err
+				})
+			}
+			check("counters "+when, func(int) error { _, err := store.Counters(ctx, sku); return err })
+			check("scan "+when, func(int) error { _, err := store.Scan(ctx, order.AllPartitions, "", 100); return err })
+		}
+		checkAll("without statistics")
+		_, err := pool.Exec(ctx, "vacuum analyze lastunit.orders, lastunit.skus, lastunit.fences")
+		require.NoError(t, err)
+		checkAll("with statistics")
+
+		// It does count.
+		before := scans(t, pool, "orders")
+		_, err = store.Tally(ctx)
+		require.NoError(t, err)
+		require.Greater(t, scans(t, pool, "orders"), before)
+	}
+
+	store := order.NewPostgres(newPool(t, url))
+	seen, after := 0, ""
+	for {
+		page, err := store.Orders(t.Context(), order.Query{Size: order.MaxPage, After: after})
+		require.NoError(t, err)
+		seen += len(page.Orders)
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	tallies, err := store.Tally(t.Context())
+	require.NoError(t, err)
+	require.Greater(t, seen, 20_000)
+	require.Greater(t, int64(seen), tallies[0].Confirmed, "the cancelled ones too")
+	books(t, store)
+}
+
+// TestPlansOfAYoungTable: a session that planned its commits while there were few
+// orders must not go on with a plan that scans them.
+func TestPlansOfAYoungTable(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	for _, size := range []int{1, 50, 200} {
+		pool := newPool(t, url, maxConns(1))
+		store := order.NewPostgres(pool)
+		sku := fmt.Sprint("floor", size)
+		counters := putOnSale(t, store, sku, 1_000_000)
+		seq := int64(0)
+		commit := func(times int) {
+			for range times {
+				commits := make([]order.Commit, size)
+				for i := range commits {
+					seq++
+					commits[i] = deducted(fmt.Sprint(size, "-", seq), counters, seq)
+				}
+				_, _, err := store.Commit(t.Context(), commits)
+				require.NoError(t, err)
+			}
+		}
+		commit(8)
+		before := scans(t, pool, "orders")
+		commit(20)
+		require.Equal(t, before, scans(t, pool, "orders"), "batches of %d", size)
+		execute(t, url, "truncate lastunit.orders")
+	}
+}

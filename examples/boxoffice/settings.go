@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+// settings are what the flags and the environment say.
+type settings struct {
+	listen   string
+	redis    string
+	postgres string
+	prefix   string
+
+	rush     int
+	capacity int64
+	atOnce   int
+}
+
+// parse reads the flags. The servers' URLs are not their defaults, because
+// -help prints those, and a URL may hold a password.
+func parse(args []string, getenv func(string) string, stderr io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("boxoffice", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` to listen on; with -rush, a free port unless given")
+	flags.StringVar(&s.redis, "redis", "", "`URL` of Redis; defaults to $REDIS_URL. Without it and -postgres, all is inside the process")
+	flags.StringVar(&s.postgres, "postgres", "", "`URL` of PostgreSQL; defaults to $DATABASE_URL")
+	flags.StringVar(&s.prefix, "prefix", inventory.DefaultKeyPrefix, "what the keys in Redis begin with")
+	flags.IntVar(&s.rush, "rush", 0, "send this many `buyers` at one event, audit, and exit")
+	flags.Int64Var(&s.capacity, "capacity", 1000, "`units` on sale in the rush")
+	flags.IntVar(&s.atOnce, "at-once", 500, "`buyers` at one time in the rush")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	if flags.NArg() > 0 {
+		// Not shown: it may be a URL whose flag is missing.
+		return s, errors.New("there is an argument without a flag; see -help")
+	}
+	given := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if s.redis == "" {
+		s.redis = getenv("REDIS_URL")
+	}
+	if s.postgres == "" {
+		s.postgres = getenv("DATABASE_URL")
+	}
+
+	switch {
+	case s.redis != "" && s.postgres == "":
+		return s, errors.New("there is a Redis (-redis or REDIS_URL) but no PostgreSQL: give -postgres or DATABASE_URL too, or neither")
+	case s.redis == "" && s.postgres != "":
+		return s, errors.New("there is a PostgreSQL (-postgres or DATABASE_URL) but no Redis: give -redis or REDIS_URL too, or neither")
+	case given["rush"] && s.rush < 1:
+		return s, fmt.Errorf("-rush is %d, want at least 1", s.rush)
+	case s.rush == 0 && (given["capacity"] || given["at-once"]):
+		return s, errors.New("-capacity and -at-once are for -rush")
+	case s.atOnce < 1 || s.atOnce > maxConnections:
+		return s, fmt.Errorf("-at-once is %d, want 1 to %d", s.atOnce, maxConnections)
+	}
+	if err := inventory.CheckCapacity("-capacity", s.capacity); err != nil {
+		return s, err
+	}
+	if s.rush > 0 && !given["listen"] {
+		s.listen = "127.0.0.1:0"
+	}
+	return s, nil
+}
+
+// stores opens the stores that the settings name.
+func (s settings) stores(ctx context.Context) (*stores, error) {
+	if s.redis == "" {
+		return embedded(s.prefix)
+	}
+	return connect(ctx, s.redis, s.postgres, s.prefix)
+}

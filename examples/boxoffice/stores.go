@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// stores are the two sides of the sale.
+type stores struct {
+	name      string // for people
+	inventory inventory.InventoryRepository
+	orders    order.Store
+	ping      func(context.Context) error
+	close     func()
+}
+
+// embedded are stores inside this process, gone with it.
+func embedded(prefix string) (*stores, error) {
+	server, err := miniredis.Run()
+	if err != nil {
+		return nil, err
+	}
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	return &stores{
+		name:      "(all inside this process)",
+		inventory: inventory.NewRedis(client, inventory.WithKeyPrefix(prefix)),
+		orders:    order.NewMemory(),
+		ping:      func(ctx context.Context) error { return named("Redis", client.Ping(ctx).Err()) },
+		close: func() {
+			client.Close()
+			server.Close()
+		},
+	}, nil
+}
+
+const (
+	// Bookings of one process go to Postgres together, over a connection or two.
+	// The others are for what is not gathered: cancels, lists and single orders.
+	poolConnections = 16
+
+	// Every booking is a call to Redis of its own, and waits for a connection.
+	redisConnections = 64
+
+	pingTimeout    = 5 * time.Second
+	migrateTimeout = time.Minute
+)
+
+// connect opens real servers, and makes the tables where they are missing.
+func connect(ctx context.Context, redisURL, postgresURL, prefix string) (*stores, error) {
+	// What the parsers say quotes the URL, and with it the password.
+	redisOptions, err := redis.ParseURL(redisURL)
+	if err != nil {
+		return nil, errors.New("the URL of Redis is wrong: want redis://user:password@host:port/database")
+	}
+	poolConfig, err := pgxpool.ParseConfig(postgresURL)
+	if err != nil {
+		return nil, errors.New("the URL of PostgreSQL is wrong: want postgres://user:password@host:port/database")
+	}
+	// A call ends at its own deadline, not at the client's.
+	redisOptions.ContextTimeoutEnabled = true
+	if !strings.Contains(redisURL, "pool_size=") {
+		redisOptions.PoolSize = redisConnections
+	}
+	if !strings.Contains(postgresURL, "pool_max_conns=") {
+		poolConfig.MaxConns = poolConnections
+	}
+
+	client := redis.NewClient(redisOptions)
+	pool, err := pgxpool.NewWithConfig(ctx, poolConfig)
+	if err != nil {
+		client.Close()
+		return nil, named("PostgreSQL", err)
+	}
+	on := &stores{
+		name:      "(on Redis and PostgreSQL)",
+		inventory: inventory.NewRedis(client, inventory.WithKeyPrefix(prefix)),
+		orders:    order.NewPostgres(pool),
+		ping: func(ctx context.Context) error {
+			return errors.Join(named("Redis", client.Ping(ctx).Err()), named("PostgreSQL", pool.Ping(ctx)))
+		},
+		close: func() {
+			pool.Close()
+			client.Close()
+		},
+	}
+	if err := prepare(ctx, on, pool); err != nil {
+		on.close()
+		return nil, err
+	}
+	return on, nil
+}
+
+// prepare makes sure that both servers are there, and the tables.
+func prepare(ctx context.Context, on *stores, pool *pgxpool.Pool) error {
+	pinging, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if err := on.ping(pinging); err != nil {
+		return err
+	}
+	migrating, cancel := context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
+	return order.Migrate(migrating, pool)
+}
+
+func named(server string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s cannot be reached: %w", server, err)
+	}
+	return nil
+}

@@ -172,11 +172,16 @@ const (
 	// maxRenewals bounds how often one line brings Redis up to date. Who needs
 	// more has a Redis that loses its counters faster than we load them.
 	maxRenewals = 10
+
+	// maxLooks bounds how often one line waits for an epoch that somebody else
+	// began. If they are dead, nobody else will load it.
+	maxLooks = 3
 )
 
 func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*order.Outcome, error) {
 	began, wait := time.Now(), firstWait
-	for renewals, behind := 0, 0; ; {
+	looks := map[int64]int{} // at an epoch that Redis does not have yet
+	for renewals := 0; ; {
 		k, err := a.s.know(ctx, line.SKU)
 		if err != nil {
 			return nil, err
@@ -194,12 +199,12 @@ func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*orde
 			a.held[l] = d
 			return nil, nil
 		case errors.As(err, &unusable):
-			// Who began the epoch that Redis is behind is probably about to
-			// load it. Look twice before beginning another one.
-			if behind++; unusable.Why == inventory.Behind && behind <= 2 {
+			// Unless Redis had this epoch, who began it is probably about to
+			// load it. Look again before beginning another one.
+			if looks[k.Epoch]++; !k.loaded && looks[k.Epoch] <= maxLooks {
 				break
 			}
-			if err := a.s.reload(ctx, line.SKU, k.Epoch); err != nil {
+			if err := a.s.reload(ctx, line.SKU, k.Epoch, err.Error()); err != nil {
 				return nil, err
 			}
 			renewed = true
@@ -249,15 +254,18 @@ func (a *attempt) short(ctx context.Context, line order.Line, short *inventory.S
 		return nil, false, &order.SKUError{SKU: line.SKU, Err: order.ErrUnknownSKU}
 	case c.Left() < line.Quantity:
 		return nil, false, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: max(0, c.Left())}
-	case c.Epoch != short.Epoch || c.Version < short.Version:
-		return nil, true, a.s.reload(ctx, line.SKU, c.Epoch)
+	case c.Epoch > short.Epoch:
+		// Redis is behind, as the next deduction will find: it knows of c now.
+		return nil, false, nil
+	case c.Epoch < short.Epoch || c.Version < short.Version:
+		return nil, true, a.s.reload(ctx, line.SKU, c.Epoch, "they are ahead of Postgres")
 	case c.Version > short.Version:
 		a.s.bring(ctx, c)
 		return nil, true, nil
 	case errors.Is(short, inventory.ErrSoldOut):
 		// By the same supply, what Redis has for sold exceeds what Postgres
 		// admitted: counters that never were ours. They are not believed.
-		return nil, true, a.s.reload(ctx, line.SKU, c.Epoch)
+		return nil, true, a.s.reload(ctx, line.SKU, c.Epoch, "they have more units settled than Postgres admitted")
 	}
 	return nil, false, nil
 }

@@ -92,10 +92,9 @@ func (s *Service) settleBatch(ctx context.Context, batch []settlement) ([]struct
 	for sku, at := range bySKU {
 		var err error
 		if at.lost {
-			err = s.reload(ctx, sku, at.counters.Epoch)
+			err = s.reload(ctx, sku, at.counters.Epoch, "they granted what there was not")
 		} else if err = s.config.Inventory.Settle(ctx, at.counters.Supply(), at.consumed...); errors.Is(err, inventory.ErrNotLoaded) {
-			s.log.WarnContext(ctx, "lastunit: the inventory lost something; rebuilding", "sku", sku, "error", err)
-			err = s.reload(ctx, sku, at.counters.Epoch)
+			err = s.reload(ctx, sku, at.counters.Epoch, err.Error())
 		}
 		if err != nil {
 			s.log.WarnContext(ctx, "lastunit: could not settle; the sweep does it", "sku", sku, "error", err)

@@ -17,7 +17,8 @@ type Request struct {
 	// is made, and a call that fails can't be asked about again.
 	ID string `json:"id"`
 
-	// Customer is who orders: 1 to 128 bytes. It is stored, and never looked at.
+	// Customer is who orders: 1 to 128 bytes. It is part of the content that a
+	// repeated ID must agree with.
 	Customer string `json:"customer"`
 
 	// Lines are what is ordered: 1 to order.MaxLines, all or nothing. Lines of

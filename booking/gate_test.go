@@ -220,18 +220,23 @@ func (o gatedOrders) Look(ctx context.Context, commits []order.Commit) (outcomes
 	return outcomes, counters, errors.Join(err, o.call(ctx, "looks", func(context.Context) error { return nil }))
 }
 
-func (o gatedOrders) BeginEpoch(ctx context.Context, sku string, seen int64) (order.Counters, error) {
-	counters := make(chan order.Counters, 8)
+func (o gatedOrders) BeginEpoch(ctx context.Context, sku string, seen int64) (order.Counters, bool, error) {
+	type answer struct {
+		counters order.Counters
+		begun    bool
+	}
+	answers := make(chan answer, 8)
 	err := o.call(ctx, fmt.Sprintf("begins an epoch of %s after %d", sku, seen), func(ctx context.Context) error {
-		c, err := o.Store.BeginEpoch(ctx, sku, seen)
+		c, begun, err := o.Store.BeginEpoch(ctx, sku, seen)
 		select {
-		case counters <- c:
+		case answers <- answer{c, begun}:
 		default:
 		}
 		return err
 	})
 	if err != nil {
-		return order.Counters{}, err
+		return order.Counters{}, false, err
 	}
-	return <-counters, nil
+	a := <-answers
+	return a.counters, a.begun, nil
 }

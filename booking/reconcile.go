@@ -142,7 +142,5 @@ func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.
 			return err
 		}
 	}
-	s.log.WarnContext(ctx, "lastunit: rebuilding the inventory's counters", "sku", c.SKU, "because", difference.Kind,
-		"redis", difference.Redis, "postgres", difference.Postgres)
-	return s.reload(ctx, c.SKU, c.Epoch)
+	return s.reload(ctx, c.SKU, c.Epoch, fmt.Sprintf("%s: %d in Redis, %d in Postgres", difference.Kind, difference.Redis, difference.Postgres))
 }

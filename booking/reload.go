@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"golang.org/x/sync/singleflight"
 
@@ -22,23 +23,36 @@ func (s *Service) Rebuild(ctx context.Context, sku string) error {
 	}
 	c, err := s.counters(ctx, sku)
 	if err == nil {
-		err = s.reload(ctx, sku, c.Epoch)
+		err = s.reload(ctx, sku, c.Epoch, "asked to")
 	}
 	return unknown(err)
 }
 
-// reload begins a new epoch unless somebody did since the epoch that was seen
-// with unusable counters, and loads what is the newest epoch then. That epoch
-// was just begun, or has been while we looked: the current one is never loaded
-// without that, as it may have been loaded and lost before. Calls for one SKU join.
-func (s *Service) reload(ctx context.Context, sku string, seen int64) error {
+// reload begins a new epoch and loads it, unless somebody has begun one since
+// the epoch that was seen with unusable counters. Then it is theirs to load: an
+// epoch that others began may have been loaded and lost already, and must not be
+// loaded a second time. Who finds it not loaded for too long begins another one.
+// Calls for one SKU join.
+func (s *Service) reload(ctx context.Context, sku string, seen int64, because string) error {
 	return s.joinedCall(ctx, &s.reloads, sku, func(ctx context.Context) error {
-		c, err := s.config.Orders.BeginEpoch(ctx, sku, seen)
+		c, begun, err := s.config.Orders.BeginEpoch(ctx, sku, seen)
 		if err != nil {
 			return err
 		}
-		s.shelf.observeCounters(c)
-		return s.config.Inventory.Load(ctx, c.Supply())
+		if !begun {
+			s.shelf.observeCounters(c)
+			return nil
+		}
+		level := slog.LevelWarn
+		if c.Version == 2 {
+			level = slog.LevelDebug // it was only just put on sale
+		}
+		s.log.Log(ctx, level, "lastunit: rebuilding the inventory's counters", "sku", sku, "epoch", c.Epoch, "because", because)
+		if err := s.config.Inventory.Load(ctx, c.Supply()); err != nil {
+			return err
+		}
+		s.shelf.observeLoaded(c)
+		return nil
 	})
 }
 
@@ -64,7 +78,7 @@ func (s *Service) bring(ctx context.Context, c order.Counters) {
 	s.shelf.observeCounters(c)
 	err := s.config.Inventory.Push(ctx, c.Supply())
 	if errors.Is(err, inventory.ErrNotLoaded) {
-		err = s.reload(ctx, c.SKU, c.Epoch)
+		err = s.reload(ctx, c.SKU, c.Epoch, err.Error())
 	}
 	if err != nil {
 		s.log.WarnContext(ctx, "lastunit: a supply did not reach the inventory; the next check brings it",

@@ -51,6 +51,7 @@ type Config struct {
 // whatever reason: the call may have been carried out, may still be, or not at
 // all. Ask again with the same arguments. The cause is kept:
 // inventory.ErrUnavailable, order.ErrUnavailable, context.DeadlineExceeded.
+// Order, Orders and Stock change nothing: they say order.ErrUnavailable.
 type Service struct {
 	config Config
 	log    *slog.Logger
@@ -140,7 +141,7 @@ func (s *Service) SetCapacity(ctx context.Context, sku string, capacity int64) e
 // Cancel gives the units of an order back and returns the order as it is then:
 // cancelled, or expired if it was. To cancel twice is no error. An ID that was
 // never booked is cancelled for good, without customer and lines, so that a
-// late original can't book it.
+// late original can't book it. That stores a row: let nobody cancel who may not.
 func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -158,16 +159,14 @@ func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
 func (s *Service) Order(ctx context.Context, id string) (order.Order, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	o, err := s.config.Orders.Order(ctx, id)
-	return o, unknown(err)
+	return s.config.Orders.Order(ctx, id)
 }
 
 // Orders lists orders, newest first, page by page.
 func (s *Service) Orders(ctx context.Context, query order.Query) (order.Page, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	page, err := s.config.Orders.Orders(ctx, query)
-	return page, unknown(err)
+	return s.config.Orders.Orders(ctx, query)
 }
 
 // definite are the errors that say what happened. Any other one leaves it open.

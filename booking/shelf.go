@@ -18,6 +18,7 @@ type shelf struct {
 type known struct {
 	store string
 	inventory.Watermark
+	loaded bool // Redis is known to have had this epoch
 }
 
 func (s *shelf) get(sku string) (known, bool) {
@@ -37,19 +38,25 @@ func (s *shelf) observe(sku string, seen known) {
 	switch {
 	case old.store != seen.store || old.Epoch < seen.Epoch:
 		s.known[sku] = seen
-	case old.Epoch == seen.Epoch && old.Seq < seen.Seq:
+	case old.Epoch == seen.Epoch:
+		seen.Seq = max(seen.Seq, old.Seq)
+		seen.loaded = seen.loaded || old.loaded
 		s.known[sku] = seen
 	}
 }
 
 func (s *shelf) observeCounters(counters ...order.Counters) {
 	for _, c := range counters {
-		s.observe(c.SKU, known{c.Store, inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}})
+		s.observe(c.SKU, known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}})
 	}
 }
 
+func (s *shelf) observeLoaded(c order.Counters) {
+	s.observe(c.SKU, known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, loaded: true})
+}
+
 func (s *shelf) observeDeduction(d inventory.Deduction) {
-	s.observe(d.SKU, known{d.Store, inventory.Watermark{Epoch: d.Epoch, Seq: d.Seq}})
+	s.observe(d.SKU, known{store: d.Store, Watermark: inventory.Watermark{Epoch: d.Epoch, Seq: d.Seq}, loaded: true})
 }
 
 // know returns what is known of a SKU, from Postgres if this process never met

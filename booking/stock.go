@@ -27,7 +27,7 @@ func (s *Service) Stock(ctx context.Context, sku string) (Stock, error) {
 	}
 	c, err := s.counters(ctx, sku)
 	if err != nil {
-		return Stock{}, unknown(err)
+		return Stock{}, err
 	}
 	stock := Stock{SKU: sku, Capacity: c.Capacity, Allocated: c.Allocated, Available: max(0, c.Left())}
 	redis, err := s.config.Inventory.Stock(ctx, sku)

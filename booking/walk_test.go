@@ -321,7 +321,7 @@ func (w *walk) rebuild(ctx context.Context, sku string) string {
 	if err != nil {
 		return err.Error()
 	}
-	c, err := w.stores.orders.BeginEpoch(ctx, sku, now[0].Epoch)
+	c, _, err := w.stores.orders.BeginEpoch(ctx, sku, now[0].Epoch)
 	if err != nil {
 		return err.Error()
 	}

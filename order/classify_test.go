@@ -32,7 +32,7 @@ func TestClassify(t *testing.T) {
 		"no table":                 {&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "42P01"}, ErrNotMigrated},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := classify(fmt.Errorf("wrapped: %w", test.err))
+			got := classify(fmt.Errorf("wrapped: %w", test.err), ErrOutcomeUnknown)
 			require.ErrorIs(t, got, test.err)
 			for _, known := range []error{ErrOutcomeUnknown, ErrUnavailable, ErrNotMigrated} {
 				require.Equal(t, known == test.want, errors.Is(got, known), "%v", known) //nolint:errorlint // the sentinels themselves

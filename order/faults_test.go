@@ -251,7 +251,7 @@ func TestHeldRowLock(t *testing.T) {
 				"Cancel":      func() error { _, _, err := store.Cancel(ctx, "1"); return err },
 				"Fence":       func() error { _, _, err := store.Fence(ctx, deducted("3", counters, 1).Deductions); return err },
 				"SetCapacity": func() error { _, err := store.SetCapacity(ctx, "floor", 11); return err },
-				"BeginEpoch":  func() error { _, err := store.BeginEpoch(ctx, "floor", counters.Epoch); return err },
+				"BeginEpoch":  func() error { _, _, err := store.BeginEpoch(ctx, "floor", counters.Epoch); return err },
 				"Recount":     func() error { _, err := store.Recount(ctx, "floor"); return err },
 			} {
 				calls.Go(func() {

@@ -318,11 +318,12 @@ func (m *Memory) Scan(ctx context.Context, partition int, after string, limit in
 }
 
 // BeginEpoch implements Store.
-func (m *Memory) BeginEpoch(ctx context.Context, sku string, seen int64) (Counters, error) {
-	return m.change(ctx, sku, func(c *Counters) {
+func (m *Memory) BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error) {
+	c, err := m.change(ctx, sku, func(c *Counters) {
 		if c.Epoch != seen {
 			return
 		}
+		begun = true
 		c.Epoch = nextEpoch(c.Epoch)
 		c.Version++
 		c.Admitted, c.TopSeq = 0, 0
@@ -332,6 +333,7 @@ func (m *Memory) BeginEpoch(ctx context.Context, sku string, seen int64) (Counte
 			}
 		}
 	})
+	return c, begun, err
 }
 
 // Claim implements Store.

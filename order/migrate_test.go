@@ -132,7 +132,7 @@ func TestNotMigrated(t *testing.T) {
 			"Orders":     func() error { _, err := store.Orders(ctx, order.Query{}); return err },
 			"Counters":   func() error { _, err := store.Counters(ctx, "floor"); return err },
 			"Scan":       func() error { _, err := store.Scan(ctx, order.AllPartitions, "", 1); return err },
-			"BeginEpoch": func() error { _, err := store.BeginEpoch(ctx, "floor", 1); return err },
+			"BeginEpoch": func() error { _, _, err := store.BeginEpoch(ctx, "floor", 1); return err },
 			"Claim":      func() error { _, err := store.Claim(ctx, time.Second, 1); return err },
 			"Tally":      func() error { _, err := store.Tally(ctx); return err },
 			"Recount":    func() error { _, err := store.Recount(ctx, "floor"); return err },
@@ -200,7 +200,7 @@ func TestFencesGo(t *testing.T) {
 		}
 		if sku == "floor" {
 			require.Equal(t, []string{"5"}, column(t, url, "select count(*) from lastunit.fences"))
-			_, err := store.BeginEpoch(t.Context(), sku, counters.Epoch)
+			_, _, err := store.BeginEpoch(t.Context(), sku, counters.Epoch)
 			require.NoError(t, err)
 			// Of an epoch that is over, none is written.
 			_, _, err = store.Fence(t.Context(), deducted("late", counters, 1).Deductions)

@@ -40,7 +40,7 @@ func (p *Postgres) identify(ctx context.Context) (*identity, error) {
 		return self, nil
 	}
 	self := &identity{}
-	err := p.transact(ctx, func(batch *pgx.Batch) {
+	err := p.read(ctx, func(batch *pgx.Batch) {
 		batch.Queue("select id::text, digest_key from lastunit.store").QueryRow(func(row pgx.Row) error {
 			return row.Scan(&self.id, &self.key)
 		})
@@ -65,7 +65,7 @@ func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *
 		if err != nil {
 			return err
 		}
-		err = p.transact(ctx, func(batch *pgx.Batch) { queue(self, batch) })
+		err = p.transact(ctx, writing, func(batch *pgx.Batch) { queue(self, batch) })
 		switch sqlState(err) {
 		case "40001", "40P01": // serialization failure, deadlock
 		case "LU001": // raised by lastunit.enter
@@ -79,9 +79,26 @@ func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *
 	}
 }
 
+// read runs what is queued in one transaction that changes nothing, so that its
+// failure is never in doubt.
+func (p *Postgres) read(ctx context.Context, queue func(*pgx.Batch)) error {
+	return p.transact(ctx, reading, queue)
+}
+
+// mode is what a transaction may do.
+type mode struct {
+	begin string
+	lost  error // what it means that Postgres did not answer
+}
+
+var (
+	writing = mode{"begin isolation level read committed read write", ErrOutcomeUnknown}
+	reading = mode{"begin isolation level read committed read only", ErrUnavailable}
+)
+
 // transact sends begin, what is queued and commit at once. Its errors say
-// whether something may have been changed: only where Postgres did not answer.
-func (p *Postgres) transact(ctx context.Context, queue func(*pgx.Batch)) error {
+// whether something may have been changed.
+func (p *Postgres) transact(ctx context.Context, mode mode, queue func(*pgx.Batch)) error {
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -89,7 +106,7 @@ func (p *Postgres) transact(ctx context.Context, queue func(*pgx.Batch)) error {
 	defer conn.Release()
 
 	batch := &pgx.Batch{}
-	batch.Queue("begin isolation level read committed read write")
+	batch.Queue(mode.begin)
 	queue(batch)
 	batch.Queue("commit")
 	if err = conn.SendBatch(ctx, batch).Close(); err == nil {
@@ -101,15 +118,15 @@ func (p *Postgres) transact(ctx context.Context, queue func(*pgx.Batch)) error {
 		defer cancel()
 		conn.Exec(cleanup, "rollback") //nolint:errcheck // then the pool closes it
 	}
-	return classify(err)
+	return classify(err, mode.lost)
 }
 
 // classify says what an error of a transaction means for its caller.
-func classify(err error) error {
+func classify(err, lost error) error {
 	var answer *pgconn.PgError
 	// Severity itself is in the language of lc_messages.
 	if !errors.As(err, &answer) || answer.SeverityUnlocalized == "FATAL" || answer.SeverityUnlocalized == "PANIC" {
-		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		return fmt.Errorf("%w: %w", lost, err)
 	}
 	// Postgres answered with an error: the transaction is rolled back.
 	switch answer.Code {

@@ -9,20 +9,22 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-// change runs a function of 001_core.sql on a SKU and returns its counters then.
-func (p *Postgres) change(ctx context.Context, sku, call string, arguments ...any) (Counters, error) {
+// change runs a function of 001_core.sql on a SKU. It returns the SKU's counters
+// then, and whether the function changed them.
+func (p *Postgres) change(ctx context.Context, sku, call string, arguments ...any) (_ Counters, changed bool, _ error) {
 	var counters []Counters
 	err := p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue("select lastunit."+call, append([]any{self.id, sku}, arguments...)...)
+		batch.Queue("select lastunit."+call, append([]any{self.id, sku}, arguments...)...).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&changed) })
 		queueCounters(batch, []string{sku}, &counters)
 	})
 	if err != nil {
-		return Counters{}, err
+		return Counters{}, false, err
 	}
 	if len(counters) == 0 {
-		return Counters{}, &SKUError{sku, ErrUnknownSKU}
+		return Counters{}, false, &SKUError{sku, ErrUnknownSKU}
 	}
-	return counters[0], nil
+	return counters[0], changed, nil
 }
 
 // PutOnSale implements Store.
@@ -30,7 +32,7 @@ func (p *Postgres) PutOnSale(ctx context.Context, item Item) (Counters, error) {
 	if err := item.Check(); err != nil {
 		return Counters{}, err
 	}
-	c, err := p.change(ctx, item.SKU, "put_on_sale($1::text::uuid, $2, $3::bigint::smallint, $4)", int64(partitionOf(item.SKU)), item.Capacity)
+	c, _, err := p.change(ctx, item.SKU, "put_on_sale($1::text::uuid, $2, $3::bigint::smallint, $4)", int64(partitionOf(item.SKU)), item.Capacity)
 	if err == nil && c.Capacity != item.Capacity {
 		return Counters{}, &SKUError{item.SKU, ErrAlreadyOnSale}
 	}
@@ -42,13 +44,14 @@ func (p *Postgres) SetCapacity(ctx context.Context, sku string, capacity int64) 
 	if err := (Item{sku, capacity}).Check(); err != nil {
 		return Counters{}, err
 	}
-	return p.change(ctx, sku, "set_capacity($1::text::uuid, $2, $3)", capacity)
+	c, _, err := p.change(ctx, sku, "set_capacity($1::text::uuid, $2, $3)", capacity)
+	return c, err
 }
 
 // BeginEpoch implements Store.
-func (p *Postgres) BeginEpoch(ctx context.Context, sku string, seen int64) (Counters, error) {
+func (p *Postgres) BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error) {
 	if err := inventory.CheckID("sku", sku); err != nil {
-		return Counters{}, err
+		return Counters{}, false, err
 	}
 	return p.change(ctx, sku, "begin_epoch($1::text::uuid, $2, $3)", seen)
 }
@@ -58,7 +61,8 @@ func (p *Postgres) Recount(ctx context.Context, sku string) (Counters, error) {
 	if err := inventory.CheckID("sku", sku); err != nil {
 		return Counters{}, err
 	}
-	return p.change(ctx, sku, "recount($1::text::uuid, $2)")
+	c, _, err := p.change(ctx, sku, "recount($1::text::uuid, $2)")
+	return c, err
 }
 
 // Cancel implements Store.
@@ -91,7 +95,7 @@ func (p *Postgres) Claim(ctx context.Context, period time.Duration, limit int) (
 	if err := checkClaim(period, limit); err != nil {
 		return nil, err
 	}
-	err = p.transact(ctx, func(batch *pgx.Batch) {
+	err = p.transact(ctx, writing, func(batch *pgx.Batch) {
 		batch.Queue(`update lastunit.partitions set due_at = clock_timestamp() + make_interval(secs => $1)
 			where partition in (
 				select partition from lastunit.partitions where due_at <= clock_timestamp()

@@ -220,7 +220,7 @@ func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Cou
 	}
 	found := make(map[string]*record)
 	var counters []Counters
-	err = p.transact(ctx, func(batch *pgx.Batch) {
+	err = p.read(ctx, func(batch *pgx.Batch) {
 		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
 			records, err := scanRecords(rows)
 			for i := range records {
@@ -241,7 +241,7 @@ func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Cou
 	}
 	if len(found) > 0 {
 		// Nobody is told of an order that a standby might not have.
-		err := p.transact(ctx, func(batch *pgx.Batch) { batch.Queue("select lastunit.await_standbys()") })
+		err := p.transact(ctx, writing, func(batch *pgx.Batch) { batch.Queue("select lastunit.await_standbys()") })
 		if err != nil {
 			return nil, nil, err
 		}

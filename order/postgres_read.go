@@ -66,7 +66,7 @@ func (p *Postgres) Order(ctx context.Context, id string) (Order, error) {
 		return Order{}, err
 	}
 	var found []record
-	err := p.transact(ctx, func(batch *pgx.Batch) { queueRecord(batch, id, &found) })
+	err := p.read(ctx, func(batch *pgx.Batch) { queueRecord(batch, id, &found) })
 	if err != nil {
 		return Order{}, err
 	}
@@ -95,7 +95,7 @@ func (p *Postgres) Orders(ctx context.Context, query Query) (Page, error) {
 		sql += "(" + selectRecords + " where status = '" + string(status) + "' and number < $1 order by number desc limit $2)"
 	}
 	var found []record
-	err := p.transact(ctx, func(batch *pgx.Batch) {
+	err := p.read(ctx, func(batch *pgx.Batch) {
 		batch.Queue("select * from ("+sql+") o order by number desc limit $2", before, query.size()+1).
 			Query(func(rows pgx.Rows) (err error) {
 				found, err = scanRecords(rows)
@@ -113,7 +113,7 @@ func (p *Postgres) Counters(ctx context.Context, skus ...string) (counters []Cou
 	if err := checkSKUs(skus); err != nil {
 		return nil, err
 	}
-	err = p.transact(ctx, func(batch *pgx.Batch) { queueCounters(batch, skus, &counters) })
+	err = p.read(ctx, func(batch *pgx.Batch) { queueCounters(batch, skus, &counters) })
 	return counters, err
 }
 
@@ -126,7 +126,7 @@ func (p *Postgres) Scan(ctx context.Context, partition int, after string, limit 
 	if partition != AllPartitions {
 		where, arguments = " where s.sku > $1 and s.partition = $3 order by s.sku limit $2", append(arguments, partition)
 	}
-	err = p.transact(ctx, func(batch *pgx.Batch) {
+	err = p.read(ctx, func(batch *pgx.Batch) {
 		batch.Queue(selectCounters+where, arguments...).Query(func(rows pgx.Rows) (err error) {
 			counters, err = pgx.CollectRows(rows, scanCounters)
 			return err
@@ -140,7 +140,7 @@ func (p *Postgres) Tally(ctx context.Context, skus ...string) (tallies []Tally, 
 	if err := checkSKUs(skus); err != nil {
 		return nil, err
 	}
-	err = p.transact(ctx, func(batch *pgx.Batch) {
+	err = p.read(ctx, func(batch *pgx.Batch) {
 		batch.Queue(`select s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, t.id::text,
 				coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint
 			from lastunit.store t, lastunit.skus s left join (

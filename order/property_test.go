@@ -300,12 +300,12 @@ func (p *pair) run() {
 			sku := someSKU.Draw(t, "sku")
 			there := p.model.skus[sku]
 			if there == nil {
-				_, err := p.store.BeginEpoch(ctx, p.prefix+sku, 1)
+				_, _, err := p.store.BeginEpoch(ctx, p.prefix+sku, 1)
 				p.ErrorIs(err, order.ErrUnknownSKU)
 				return
 			}
 			seen := p.identity(sku).epoch
-			c, err := p.store.BeginEpoch(ctx, p.prefix+sku, p.epochs[sku][seen])
+			c, _, err := p.store.BeginEpoch(ctx, p.prefix+sku, p.epochs[sku][seen])
 			p.NoError(err)
 			if seen == there.epoch {
 				there.epoch++

@@ -18,8 +18,9 @@ import (
 //
 // Errors, for every method: inventory.ErrInvalid if an argument breaks a bound.
 // [ErrUnavailable] if the store could not be asked; nothing was changed and
-// nothing will be. [ErrOutcomeUnknown] if the connection was lost on the way.
-// [ErrNotMigrated] if there are no tables.
+// nothing will be. [ErrOutcomeUnknown] if the connection was lost on the way of
+// a method that changes something; those that only read say ErrUnavailable then
+// too. [ErrNotMigrated] if there are no tables.
 //
 // Methods that change a SKU return its Counters as of that change. Their Supply
 // is for the repository: it is safe to lose, to repeat and to reorder.
@@ -71,8 +72,9 @@ type Store interface {
 
 	// BeginEpoch moves a SKU to a new epoch if its epoch is the one that was
 	// seen, and so makes all deductions of that one void. If it isn't, somebody
-	// else was first, and the SKU stays as it is. It fails with ErrUnknownSKU.
-	BeginEpoch(ctx context.Context, sku string, seen int64) (Counters, error)
+	// else was first, begun is false, and the SKU stays as it is. Only who began
+	// an epoch may load it. It fails with ErrUnknownSKU.
+	BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error)
 
 	// Claim takes partitions whose background work is due, up to limit, and
 	// makes each due again after the period. Who claims one does its work; if it

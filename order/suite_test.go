@@ -133,7 +133,7 @@ func useAll(store order.Store, of order.Counters, n int64) error {
 	if _, _, err := store.Fence(ctx, deducted("late"+id, of, 2*n+1).Deductions); err != nil {
 		return err
 	}
-	if _, err := store.BeginEpoch(ctx, of.SKU, of.Epoch); err != nil {
+	if _, _, err := store.BeginEpoch(ctx, of.SKU, of.Epoch); err != nil {
 		return err
 	}
 	if _, _, err := store.Cancel(ctx, id); err != nil {

@@ -337,44 +337,48 @@ end $$;
 
 -- +goose StatementBegin
 -- begin_epoch moves a SKU to a new epoch if its epoch is still the one that the
--- caller saw. From then on, every deduction of an older epoch is void.
-create function lastunit.begin_epoch(p_store uuid, p_sku text, p_seen bigint) returns void language plpgsql as $$
+-- caller saw, and says whether it did. From then on, every deduction of an older epoch is void.
+create function lastunit.begin_epoch(p_store uuid, p_sku text, p_seen bigint) returns boolean language plpgsql as $$
 begin
     perform lastunit.enter(p_store);
     update lastunit.skus
     set epoch = lastunit.next_epoch(epoch), version = version + 1, admitted = 0, top_seq = 0
     where sku = p_sku and epoch = p_seen;
-    if found then
-        delete from lastunit.fences where sku = p_sku and epoch <= p_seen;
+    if not found then
+        return false;
     end if;
+    delete from lastunit.fences where sku = p_sku and epoch <= p_seen;
+    return true;
 end $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 -- set_capacity changes how many units there are.
-create function lastunit.set_capacity(p_store uuid, p_sku text, p_capacity bigint) returns void language plpgsql as $$
+create function lastunit.set_capacity(p_store uuid, p_sku text, p_capacity bigint) returns boolean language plpgsql as $$
 begin
     perform lastunit.enter(p_store);
     update lastunit.skus set capacity = p_capacity, version = version + 1
     where sku = p_sku and capacity <> p_capacity;
+    return found;
 end $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 -- put_on_sale makes a SKU. One that is there stays as it is.
 create function lastunit.put_on_sale(p_store uuid, p_sku text, p_partition smallint, p_capacity bigint)
-returns void language plpgsql as $$
+returns boolean language plpgsql as $$
 begin
     perform lastunit.enter(p_store);
     insert into lastunit.skus (sku, partition, capacity, epoch)
     values (p_sku, p_partition, p_capacity, lastunit.next_epoch(0))
     on conflict (sku) do nothing;
+    return found;
 end $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 -- recount sets allocated to what the live orders hold, under the SKU's lock.
-create function lastunit.recount(p_store uuid, p_sku text) returns void language plpgsql as $$
+create function lastunit.recount(p_store uuid, p_sku text) returns boolean language plpgsql as $$
 declare
     live bigint;
 begin
@@ -385,6 +389,7 @@ begin
     where o.status in ('held', 'confirmed') and l.sku = p_sku;
     update lastunit.skus set allocated = live, version = version + 1
     where sku = p_sku and allocated <> live;
+    return found;
 end $$;
 -- +goose StatementEnd
 

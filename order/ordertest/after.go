@@ -147,7 +147,7 @@ var fenceTests = []test{
 		sku := s.sku("floor", 10)
 		booked, late := s.deducted("1", line(sku, 2)), s.deducted("2", line(sku, 2))
 		s.book(booked)
-		_, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
+		_, _, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
 		s.NoError(err)
 		s.Equal([]bool{true, false}, s.fence(booked.Deductions[0], late.Deductions[0]))
 		s.Equal(order.Again, s.one(late).Verdict)
@@ -156,7 +156,7 @@ var fenceTests = []test{
 		sku := s.sku("floor", 10)
 		late := s.deducted("1", line(sku, 2))
 		s.fence(late.Deductions...)
-		_, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
+		_, _, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
 		s.NoError(err)
 		s.Equal(order.Again, s.one(late).Verdict)
 		// The same number in the new epoch is another identity.
@@ -327,7 +327,7 @@ var raceTests = []test{
 			})
 		}
 		for range 10 {
-			c, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
+			c, _, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
 			s.NoError(err)
 			s.Zero(c.Admitted)
 			s.Equal(c.Left(), c.Supply().Units)

@@ -156,7 +156,7 @@ var boundsTests = []test{
 			s.invalid(err, id)
 			_, err = s.store.Order(s.ctx, id)
 			s.invalid(err, id)
-			_, err = s.store.BeginEpoch(s.ctx, id, 1)
+			_, _, err = s.store.BeginEpoch(s.ctx, id, 1)
 			s.invalid(err, id)
 			_, err = s.store.Recount(s.ctx, id)
 			s.invalid(err, id)
@@ -254,7 +254,7 @@ func (s *shop) calls(ctx context.Context, sku string, c order.Commit) map[string
 		"Orders":      func() error { _, err := s.store.Orders(ctx, order.Query{}); return err },
 		"Counters":    func() error { _, err := s.store.Counters(ctx, sku); return err },
 		"Scan":        func() error { _, err := s.store.Scan(ctx, order.AllPartitions, "", 1); return err },
-		"BeginEpoch":  func() error { _, err := s.store.BeginEpoch(ctx, sku, c.Deductions[0].Epoch); return err },
+		"BeginEpoch":  func() error { _, _, err := s.store.BeginEpoch(ctx, sku, c.Deductions[0].Epoch); return err },
 		"Claim":       func() error { _, err := s.store.Claim(ctx, time.Hour, order.Partitions); return err },
 		"Tally":       func() error { _, err := s.store.Tally(ctx, sku); return err },
 		"Recount":     func() error { _, err := s.store.Recount(ctx, sku); return err },

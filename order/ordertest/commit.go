@@ -69,7 +69,7 @@ var commitTests = []test{
 		sku := s.sku("floor", 3)
 		c := s.deducted("1", line(sku, 3))
 		s.book(c)
-		_, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
+		_, _, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
 		s.NoError(err)
 		outcome := s.one(c)
 		s.Equal(order.Existing, outcome.Verdict)
@@ -128,7 +128,7 @@ var commitTests = []test{
 	{"again by a stale epoch", func(s *shop) {
 		a, b := s.sku("a", 10), s.sku("b", 10)
 		c := s.deducted("1", line(a, 1), line(b, 1))
-		_, err := s.store.BeginEpoch(s.ctx, b, s.counters(b).Epoch)
+		_, _, err := s.store.BeginEpoch(s.ctx, b, s.counters(b).Epoch)
 		s.NoError(err)
 		outcome := s.one(c)
 		s.Equal(order.Again, outcome.Verdict)

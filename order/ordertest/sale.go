@@ -150,7 +150,7 @@ var beginEpochTests = []test{
 		s.Equal(int64(4), before.Admitted)
 		s.Positive(before.TopSeq)
 
-		c, err := s.store.BeginEpoch(s.ctx, sku, before.Epoch)
+		c, _, err := s.store.BeginEpoch(s.ctx, sku, before.Epoch)
 		s.NoError(err)
 		s.Greater(c.Epoch, before.Epoch)
 		s.Greater(c.Version, before.Version)
@@ -168,13 +168,13 @@ var beginEpochTests = []test{
 	{"only once for what was seen", func(s *shop) {
 		sku := s.sku("floor", 10)
 		seen := s.counters(sku).Epoch
-		first, err := s.store.BeginEpoch(s.ctx, sku, seen)
+		first, _, err := s.store.BeginEpoch(s.ctx, sku, seen)
 		s.NoError(err)
-		second, err := s.store.BeginEpoch(s.ctx, sku, seen)
+		second, _, err := s.store.BeginEpoch(s.ctx, sku, seen)
 		s.NoError(err)
 		s.Equal(first, second)
 		for _, other := range []int64{0, seen - 1, first.Epoch + 1} {
-			third, err := s.store.BeginEpoch(s.ctx, sku, other)
+			third, _, err := s.store.BeginEpoch(s.ctx, sku, other)
 			s.NoError(err)
 			s.Equal(first, third)
 		}
@@ -186,7 +186,7 @@ var beginEpochTests = []test{
 		var callers sync.WaitGroup
 		for i := range all {
 			callers.Go(func() {
-				c, err := s.store.BeginEpoch(s.ctx, sku, before.Epoch)
+				c, _, err := s.store.BeginEpoch(s.ctx, sku, before.Epoch)
 				assert.NoError(s.t, err)
 				all[i] = c
 			})
@@ -201,12 +201,12 @@ var beginEpochTests = []test{
 	{"other SKUs stay as they are", func(s *shop) {
 		a, b := s.sku("a", 10), s.sku("b", 10)
 		before := s.counters(b)
-		_, err := s.store.BeginEpoch(s.ctx, a, s.counters(a).Epoch)
+		_, _, err := s.store.BeginEpoch(s.ctx, a, s.counters(a).Epoch)
 		s.NoError(err)
 		s.Equal(before, s.counters(b))
 	}},
 	{"of an unknown SKU", func(s *shop) {
-		_, err := s.store.BeginEpoch(s.ctx, s.name+"nothing", 1)
+		_, _, err := s.store.BeginEpoch(s.ctx, s.name+"nothing", 1)
 		s.ErrorIs(err, order.ErrUnknownSKU)
 		var of *order.SKUError
 		s.ErrorAs(err, &of)

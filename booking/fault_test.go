@@ -98,7 +98,7 @@ func TestFlushAll(t *testing.T) {
 
 func TestOldSnapshotComesBack(t *testing.T) {
 	t.Parallel()
-	s := real(t)
+	s := onServers(t)
 	key := s.prefix + ":{floor}:stock"
 	snapshot := make(chan map[string]string, 1)
 	go func() { // as soon as there is something to save

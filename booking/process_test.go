@@ -121,7 +121,7 @@ type child struct {
 func start(t testing.TB, j job) *child {
 	text, err := json.Marshal(j)
 	require.NoError(t, err)
-	c := &child{command: exec.Command(os.Args[0]), lines: make(chan []string, j.Buyers+10)} //nolint:gosec,noctx // this binary; ended below
+	c := &child{command: exec.Command(os.Args[0]), lines: make(chan []string, j.Buyers+10)} //nolint:gosec // this binary
 	c.command.Env = append(os.Environ(), "LASTUNIT_CHILD="+string(text))
 	c.command.Stderr = os.Stderr
 	out, err := c.command.StdoutPipe()

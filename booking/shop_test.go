@@ -52,8 +52,8 @@ func embedded(t testing.TB) stores {
 	return at(t, client, order.NewMemory())
 }
 
-// real are stores on servers that the package's tests share.
-func real(t testing.TB) stores {
+// onServers are stores on servers that the package's tests share.
+func onServers(t testing.TB) stores {
 	return at(t, servertest.SharedRedis(t).Client(t),
 		order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
 }
@@ -78,7 +78,7 @@ func connect(t testing.TB, url string) *pgxpool.Pool {
 // onBoth runs a test on embedded stores and on real ones.
 func onBoth(t *testing.T, test func(*testing.T, stores)) {
 	t.Run("embedded", func(t *testing.T) { t.Parallel(); test(t, embedded(t)) })
-	t.Run("real", func(t *testing.T) { t.Parallel(); test(t, real(t)) })
+	t.Run("real", func(t *testing.T) { t.Parallel(); test(t, onServers(t)) })
 }
 
 // quiet is a logger for tests whose faults are meant.

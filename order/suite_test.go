@@ -17,7 +17,7 @@ import (
 
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	ordertest.Run(t, func(t testing.TB) order.Store { return ordertest.New(t) })
+	ordertest.Run(t, ordertest.New)
 }
 
 // oddSettings are defaults that a promise must not depend on.

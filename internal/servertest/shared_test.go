@@ -9,8 +9,10 @@ import (
 
 func TestSharedIsOne(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, SharedRedis(t).Addr(), SharedRedis(t).Addr())
-	require.Equal(t, SharedPostgres(t).URL(), SharedPostgres(t).URL())
+	first := SharedRedis(t).Addr()
+	require.Equal(t, first, SharedRedis(t).Addr())
+	url := SharedPostgres(t).URL()
+	require.Equal(t, url, SharedPostgres(t).URL())
 }
 
 func TestSharedIsNotKilled(t *testing.T) {

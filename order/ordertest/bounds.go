@@ -188,8 +188,15 @@ var boundsTests = []test{
 	}},
 	{"lists", func(s *shop) {
 		for _, query := range []order.Query{
-			{Size: -1}, {Size: order.MaxPage + 1}, {Status: "lost"}, {Status: "' or true"}, {After: "x"}, {After: "-1"},
-			{After: "1e3"}, {After: "9223372036854775808"}, {After: "1 or 1"},
+			{Size: -1},
+			{Size: order.MaxPage + 1},
+			{Status: "lost"},
+			{Status: "' or true"},
+			{After: "x"},
+			{After: "-1"},
+			{After: "1e3"},
+			{After: "9223372036854775808"},
+			{After: "1 or 1"},
 		} {
 			_, err := s.store.Orders(s.ctx, query)
 			s.invalid(err, query)

@@ -1,4 +1,3 @@
-// Package order is the durable side of a sale.
 package order
 
 import (

@@ -1,0 +1,38 @@
+// Package order is the durable side of a sale: it keeps every order, and it
+// alone decides what is sold.
+//
+// A Store commits orders under the guard of each SKU's row: the capacity, the
+// order IDs that are taken, and the deductions that an order may consume are
+// decided in one round trip for a whole batch. What Redis may deduct is computed
+// here and nowhere else. Package booking ties it together with the fast side
+// (package inventory), and is what most programs use. Package ordertest has a
+// ready store for tests, and the suite that every implementation must pass.
+//
+// # PostgreSQL
+//
+// PostgreSQL 15 or newer. Migrate makes the schema lastunit and all that is in
+// it; who migrates with goose, tern or psql finds the same SQL in Migrations.
+// Migrate needs a role that may create a schema. The role that sells needs no
+// more than
+//
+//	GRANT USAGE ON SCHEMA lastunit TO shop;
+//	GRANT SELECT ON lastunit.store TO shop;
+//	GRANT SELECT, INSERT, UPDATE ON lastunit.skus, lastunit.orders TO shop;
+//	GRANT SELECT, INSERT, DELETE ON lastunit.fences TO shop;
+//	GRANT SELECT, UPDATE ON lastunit.partitions TO shop;
+//
+// and EXECUTE on the functions and USAGE on the type of that schema, which
+// PUBLIC has unless somebody revoked it.
+//
+// The tables are for reading too: lastunit.orders has a row for each order, with
+// its lines in the arrays skus and quantities. What was sold of each SKU:
+//
+//	SELECT l.sku, sum(l.quantity)
+//	FROM lastunit.orders o, unnest(o.skus, o.quantities) AS l(sku, quantity)
+//	WHERE o.status IN ('held', 'confirmed')
+//	GROUP BY l.sku;
+//
+// Don't write to them. A customer may be erased (UPDATE … SET customer = ”)
+// without the ID being forgotten: what a repeated request is compared with is a
+// keyed digest.
+package order

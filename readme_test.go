@@ -1,0 +1,93 @@
+package lastunit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/inventory/inventorytest"
+	"github.com/lastunit/lastunit/order"
+	"github.com/lastunit/lastunit/order/ordertest"
+)
+
+// The README's code, so that it compiles.
+func start(ctx context.Context, redisClient redis.UniversalClient, pool *pgxpool.Pool) (*booking.Service, error) {
+	if err := order.Migrate(ctx, pool); err != nil {
+		return nil, err
+	}
+	shop, err := booking.New(booking.Config{
+		Inventory: inventory.NewRedis(redisClient),
+		Orders:    order.NewPostgres(pool),
+	})
+	if err != nil {
+		return nil, err
+	}
+	go shop.Run(ctx) // in every process
+
+	return shop, shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1000})
+}
+
+func sell(ctx context.Context, shop *booking.Service) error {
+	o, err := shop.Book(ctx, booking.Request{
+		ID: "4711", Customer: "c-17",
+		Lines: []order.Line{{SKU: "floor", Quantity: 2}},
+	})
+	switch {
+	case err == nil: // o is in Postgres
+		fmt.Println(o.Status)
+	case errors.Is(err, inventory.ErrSoldOut): // nothing was taken
+	case errors.Is(err, inventory.ErrTryAgain): // units in flight may come back within seconds
+	case errors.Is(err, order.ErrOutcomeUnknown): // ask again with the same ID
+	}
+	return err
+}
+
+func TestCheckout(t *testing.T) {
+	shop, err := booking.New(booking.Config{
+		Inventory: inventorytest.New(t),
+		Orders:    ordertest.New(t),
+	})
+	require.NoError(t, err)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
+	// …
+	_, err = shop.Book(t.Context(), booking.Request{Customer: "c-17", Lines: []order.Line{{SKU: "floor", Quantity: 2}}})
+	require.ErrorIs(t, err, inventory.ErrSoldOut)
+}
+
+// TestREADME checks that every Go snippet of the README stands in this file,
+// where it is compiled.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	code, err := os.ReadFile("readme_test.go")
+	require.NoError(t, err)
+	snippets := strings.Split(string(readme), "```go\n")[1:]
+	require.NotEmpty(t, snippets)
+	for _, snippet := range snippets {
+		snippet, _, ok := strings.Cut(snippet, "```")
+		require.True(t, ok)
+		assert.Contains(t, squeeze(string(code)), squeeze(snippet))
+	}
+	_, _ = start, sell
+}
+
+// squeeze makes the indentation of no account.
+func squeeze(code string) string {
+	var lines []string
+	for line := range strings.Lines(code) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}

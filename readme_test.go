@@ -34,7 +34,8 @@ func start(ctx context.Context, redisClient redis.UniversalClient, pool *pgxpool
 	}
 	go shop.Run(ctx) // in every process
 
-	return shop, shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1000})
+	err = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1000})
+	return shop, err
 }
 
 func sell(ctx context.Context, shop *booking.Service) error {

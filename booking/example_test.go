@@ -25,7 +25,7 @@ func embed() (shop *booking.Service, end func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	return shop, func() { client.Close(); server.Close() } //nolint:errcheck // an example
+	return shop, func() { client.Close(); server.Close() }
 }
 
 func ExampleService_Book() {

@@ -68,15 +68,21 @@ func (c *controls) Restart() {
 // Addr returns the server's address as host:port.
 func (c *controls) Addr() string { return c.s.addr() }
 
-// Password returns the server's random password.
+// Password returns the server's password.
 func (c *controls) Password() string { return c.s.password }
 
 // Dir returns the directory of the data files.
-func (c *controls) Dir() string { return c.s.dir.data() }
+func (c *controls) Dir() string {
+	c.t.Helper()
+	if c.s.external != nil {
+		c.own()
+	}
+	return c.s.dir.data()
+}
 
 // showLog prints the end of the server's log if the test has failed.
 func (c *controls) showLog() {
-	if c.t.Failed() {
+	if c.t.Failed() && c.s.external == nil {
 		c.t.Logf("the log of %s ends:\n%s", c.s.name, c.s.log().tail())
 	}
 }

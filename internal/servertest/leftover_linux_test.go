@@ -61,8 +61,7 @@ func TestHelper(t *testing.T) {
 // clears away what they had.
 func TestServersDieWithTestProcess(t *testing.T) {
 	t.Parallel()
-	SharedPostgres(t) // leave out the test if there is none
-	SharedRedis(t)
+	needPrograms(t)
 	for _, mode := range []string{"running", "paused"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -110,7 +109,7 @@ func TestServersDieWithTestProcess(t *testing.T) {
 
 func TestPostgresLeavesNothing(t *testing.T) {
 	t.Parallel()
-	SharedPostgres(t) // leave out the test if there is none
+	needPrograms(t)
 	for name, last := range map[string]func(*Postgres){
 		"running": func(*Postgres) {},
 		"killed":  (*Postgres).Kill,
@@ -144,6 +143,7 @@ func TestPostgresLeavesNothing(t *testing.T) {
 
 func TestPasswordIsNotInArguments(t *testing.T) {
 	t.Parallel()
+	needPrograms(t)
 	for _, s := range []*controls{&SharedRedis(t).controls, &SharedPostgres(t).controls} {
 		arguments, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.s.proc.pid()), "cmdline"))
 		require.NoError(t, err)

@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"testing"
 	"time"
@@ -20,6 +21,21 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(Wrap(m))
 }
+
+// needPrograms leaves out a test that cannot do with external servers.
+func needPrograms(t *testing.T) {
+	t.Helper()
+	_, redisErr := findRedis()
+	_, postgresErr := findPostgres()
+	for _, err := range []error{redisErr, postgresErr} {
+		if err != nil {
+			giveUp(t, noPrivate(err))
+		}
+	}
+}
+
+// newKey returns a key that no run has used on a server which stays.
+func newKey(t *testing.T) string { return t.Name() + rand.Text() }
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,9 @@ type Postgres struct {
 // cluster is a server with its data directory.
 type cluster struct {
 	server
-	template *template
+	template *template // nil for an external server
+	user     string
+	sslmode  string
 }
 
 const (
@@ -42,7 +45,7 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
 	c, err := newCluster(settings)
 	if err != nil {
-		giveUp(t, err)
+		giveUp(t, noPrivate(err))
 	}
 	p := &Postgres{controls: controls{t: t, s: &c.server}, cluster: c}
 	t.Cleanup(func() {
@@ -52,10 +55,11 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	return p
 }
 
-// URL returns the URL of the maintenance database, for the superuser.
+// URL returns the URL of the maintenance database, for the superuser, or the
+// user in DATABASE_URL.
 func (p *Postgres) URL() string { return p.cluster.url(maintenance) }
 
-// Database makes a new, empty database and returns its URL, for the superuser.
+// Database makes a new, empty database and returns its URL, for the same user.
 // It is dropped with the test, together with the connections it still has.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
@@ -102,7 +106,7 @@ func newClusterFrom(template *template, settings []string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{template: template}
+	c := &cluster{template: template, user: superuser, sslmode: "disable"}
 	c.name = "postgres"
 	c.dir = dir
 	c.password = template.password
@@ -148,7 +152,7 @@ func (c *cluster) fill() error {
 }
 
 func (c *cluster) url(database string) string {
-	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", superuser, c.password, c.addr(), database)
+	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=%s", url.UserPassword(c.user, c.password), c.addr(), database, c.sslmode)
 }
 
 // with runs f with a connection to the maintenance database.

@@ -132,7 +132,7 @@ func TestPostgresKilledWhilePaused(t *testing.T) {
 
 func TestPostgresSaysWhyItDoesNotStart(t *testing.T) {
 	t.Parallel()
-	SharedPostgres(t) // leave out the test if there is none
+	needPrograms(t)
 	_, err := newCluster([]string{"no_such_setting=1"})
 	require.ErrorContains(t, err, "postgres did not start")
 	require.ErrorContains(t, err, "no_such_setting")

@@ -33,7 +33,7 @@ func TestDroppedReplyWasApplied(t *testing.T) {
 	r := SharedRedis(t)
 	p := StartProxy(t, r.Addr())
 	ctx := testContext(t)
-	key := t.Name()
+	key := newKey(t)
 	far, near := behind(t, p, r), r.Client(t)
 	require.NoError(t, far.Ping(ctx).Err())
 	require.Zero(t, p.Dropped())
@@ -54,13 +54,14 @@ func TestDropReplies(t *testing.T) {
 	r := SharedRedis(t)
 	p := StartProxy(t, r.Addr())
 	ctx := testContext(t)
+	key := newKey(t)
 	far := behind(t, p, r)
 	require.NoError(t, far.Ping(ctx).Err())
 
 	p.DropReplies(1)
-	require.Error(t, far.Set(ctx, t.Name(), "1", 0).Err())
+	require.Error(t, far.Set(ctx, key, "1", 0).Err())
 	require.Equal(t, 1, p.Dropped())
-	require.Equal(t, "1", far.Get(ctx, t.Name()).Val())
+	require.Equal(t, "1", far.Get(ctx, key).Val())
 
 	p.DropReplies(1)
 	p.Reset()
@@ -72,11 +73,12 @@ func TestCutBefore(t *testing.T) {
 	r := SharedRedis(t)
 	p := StartProxy(t, r.Addr())
 	ctx := testContext(t)
+	key := newKey(t)
 	far := behind(t, p, r)
 	p.CutBefore(1, contains("incr"))
-	require.Error(t, far.Incr(ctx, t.Name()).Err())
+	require.Error(t, far.Incr(ctx, key).Err())
 	require.Equal(t, 1, p.Dropped())
-	require.EqualValues(t, 1, far.Incr(ctx, t.Name()).Val())
+	require.EqualValues(t, 1, far.Incr(ctx, key).Val())
 }
 
 func TestCutAll(t *testing.T) {
@@ -84,9 +86,10 @@ func TestCutAll(t *testing.T) {
 	r := SharedRedis(t)
 	p := StartProxy(t, r.Addr())
 	ctx := testContext(t)
+	key := newKey(t)
 	far := behind(t, p, r)
 	failed := make(chan error, 1)
-	go func() { failed <- far.BLPop(ctx, 0, t.Name()).Err() }()
+	go func() { failed <- far.BLPop(ctx, 0, key).Err() }()
 	eventually(t, "the client waits", func() bool {
 		list, err := r.Client(t).ClientList(ctx).Result()
 		return err == nil && bytes.Contains([]byte(list), []byte("cmd=blpop"))
@@ -101,6 +104,7 @@ func TestBlock(t *testing.T) {
 	r := SharedRedis(t)
 	p := StartProxy(t, r.Addr())
 	ctx := testContext(t)
+	key := newKey(t)
 	far, near := behind(t, p, r), r.Client(t)
 	require.NoError(t, far.Ping(ctx).Err())
 
@@ -108,19 +112,19 @@ func TestBlock(t *testing.T) {
 	fresh := behind(t, p, r)
 	answers := make(chan error, 2)
 	for _, client := range []*redis.Client{far, fresh} {
-		go func() { answers <- client.Incr(ctx, t.Name()).Err() }()
+		go func() { answers <- client.Incr(ctx, key).Err() }()
 	}
 	select {
 	case err := <-answers:
 		t.Fatalf("something came through: %v", err)
 	case <-time.After(150 * time.Millisecond):
 	}
-	require.ErrorIs(t, near.Get(ctx, t.Name()).Err(), redis.Nil)
+	require.ErrorIs(t, near.Get(ctx, key).Err(), redis.Nil)
 
 	p.Unblock()
 	require.NoError(t, <-answers)
 	require.NoError(t, <-answers)
-	require.Equal(t, "2", near.Get(ctx, t.Name()).Val())
+	require.Equal(t, "2", near.Get(ctx, key).Val())
 }
 
 // Cleanup must not wait for a proxy that is blocked.
@@ -228,7 +232,7 @@ func TestProxyCarriesEverything(t *testing.T) {
 	var clients sync.WaitGroup
 	for i := range 4 {
 		clients.Go(func() {
-			key := fmt.Sprint(t.Name(), i)
+			key := newKey(t)
 			value := bytes.Repeat([]byte{byte(i), 'x', '\n'}, 500_000)
 			far := behind(t, p, r)
 			if err := far.Set(ctx, key, value, 0).Err(); err != nil {

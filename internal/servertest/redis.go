@@ -29,7 +29,7 @@ func StartRedis(t testing.TB, options ...string) *Redis {
 	t.Helper()
 	s, err := newRedis(options)
 	if err != nil {
-		giveUp(t, err)
+		giveUp(t, noPrivate(err))
 	}
 	r := &Redis{controls{t: t, s: s}}
 	t.Cleanup(r.end)
@@ -38,6 +38,9 @@ func StartRedis(t testing.TB, options ...string) *Redis {
 
 // URL returns the server's URL, with the password.
 func (r *Redis) URL() string {
+	if r.s.external != nil {
+		return r.s.external.url
+	}
 	return fmt.Sprintf("redis://:%s@%s/0", r.Password(), r.Addr())
 }
 
@@ -45,7 +48,10 @@ func (r *Redis) URL() string {
 // change may alter its options, such as the address when a Proxy is between.
 func (r *Redis) Client(t testing.TB, change ...func(*redis.Options)) *redis.Client {
 	t.Helper()
-	options := &redis.Options{Addr: r.Addr(), Password: r.Password()}
+	options, err := redis.ParseURL(r.URL())
+	if err != nil {
+		t.Fatal("servertest: not a URL of Redis") // the error may have the password
+	}
 	for _, f := range change {
 		f(options)
 	}

@@ -121,7 +121,7 @@ func TestRedisKillTakesChildren(t *testing.T) {
 
 func TestRedisEndsWithTest(t *testing.T) {
 	t.Parallel()
-	SharedRedis(t) // leave out the test if there is none
+	needPrograms(t)
 	var pid int
 	var dir string
 	t.Run("server", func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestRedisMany(t *testing.T) {
 
 func TestRedisSaysWhyItDoesNotStart(t *testing.T) {
 	t.Parallel()
-	SharedRedis(t) // leave out the test if there is none
+	needPrograms(t)
 	_, err := newRedis([]string{"--no-such-option", "1"})
 	require.ErrorContains(t, err, "redis-server did not start")
 	require.ErrorContains(t, err, "no-such-option")

@@ -17,8 +17,9 @@ const requireVariable = "LASTUNIT_REQUIRE_SERVERS"
 
 // notFound says that a server is not installed here.
 type notFound struct {
-	program string
-	install string
+	program  string
+	install  string
+	variable string // names a server that the shared one may be instead
 }
 
 func (e *notFound) Error() string {
@@ -43,7 +44,7 @@ func findRedis() (string, error) {
 		"/opt/homebrew/opt/redis/bin",
 	}, "redis-server")
 	if !ok || !supported {
-		return "", &notFound{program: "redis-server", install: "redis-server"}
+		return "", &notFound{program: "redis-server", install: "redis-server", variable: "REDIS_URL"}
 	}
 	return filepath.Join(dir, "redis-server"), nil
 }
@@ -51,7 +52,25 @@ func findRedis() (string, error) {
 // findPostgres returns the directory that has both initdb and postgres. They
 // must come from one installation, since their versions must agree.
 func findPostgres() (string, error) {
-	dir, ok := findPrograms([]string{
+	dir, ok := findPrograms(postgresDirs(), "postgres", "initdb")
+	if !ok || !supported {
+		return "", &notFound{program: "postgres and initdb", install: "postgresql", variable: "DATABASE_URL"}
+	}
+	return dir, nil
+}
+
+// Psql returns the path of psql, which a machine without postgres may lack.
+func Psql(t testing.TB) string {
+	t.Helper()
+	dir, ok := findPrograms(postgresDirs(), "psql")
+	if !ok {
+		giveUp(t, &notFound{program: "psql", install: "postgresql-client"})
+	}
+	return filepath.Join(dir, "psql")
+}
+
+func postgresDirs() []string {
+	return []string{
 		"/usr/lib/postgresql/*/bin",
 		"/usr/pgsql-*/bin",
 		"/opt/homebrew/opt/postgresql*/bin",
@@ -59,11 +78,7 @@ func findPostgres() (string, error) {
 		"/usr/local/opt/postgresql*/bin",
 		"/usr/local/pgsql/bin",
 		"/usr/local/bin",
-	}, "postgres", "initdb")
-	if !ok || !supported {
-		return "", &notFound{program: "postgres and initdb", install: "postgresql"}
 	}
-	return dir, nil
 }
 
 // findPrograms looks in PATH first, then in the directories that match the

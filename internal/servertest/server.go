@@ -26,9 +26,11 @@ const (
 // errPortTaken says that another process was faster to take the port.
 var errPortTaken = errors.New("the port is taken")
 
-// server is what Redis and Postgres have in common.
+// server is what Redis and Postgres have in common. An external one has but
+// name, password and external.
 type server struct {
 	name     string
+	external *external
 	dir      *directory
 	password string
 	account  *account
@@ -47,6 +49,9 @@ type server struct {
 }
 
 func (s *server) addr() string {
+	if s.external != nil {
+		return s.external.addr
+	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port.number))
 }
 
@@ -141,6 +146,9 @@ func (s *server) isRunning() bool {
 
 // answers reports whether the server runs and is not paused.
 func (s *server) answers() bool {
+	if s.external != nil {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.isRunning() && s.paused == nil
@@ -241,6 +249,9 @@ func (s *server) whenStopped(f func() error) error {
 
 // end stops the server and removes everything.
 func (s *server) end() error {
+	if s.external != nil {
+		return nil
+	}
 	err := s.stop(s.endSignal)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,7 +63,9 @@ func endShared() error {
 	}
 	if shared.postgres != nil {
 		err = errors.Join(err, shared.postgres.end())
-		shared.postgres.template.release()
+		if shared.postgres.template != nil {
+			shared.postgres.template.release()
+		}
 		shared.postgres = nil
 	}
 	return err
@@ -77,7 +79,9 @@ const WaitFunction = "github.com/lastunit/lastunit/internal/servertest.(*process
 var errNoMain = errors.New("a shared server needs servertest.Main in TestMain, to end it")
 
 // SharedRedis returns the redis-server that the tests of this package share.
-// It cannot be killed or paused, and keys of other tests are in it.
+// It cannot be killed or paused, and keys of other tests are in it. It may be
+// the server of REDIS_URL, where even those of earlier runs are: take random
+// keys, and change no setting of the server.
 func SharedRedis(t testing.TB) *Redis {
 	t.Helper()
 	s, err := sharedRedis()
@@ -97,6 +101,9 @@ func sharedRedis() (*server, error) {
 	}
 	if shared.redis == nil {
 		s, err := newRedis(nil)
+		if url := urlInstead(err); url != "" {
+			s, err = externalRedis(url)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +113,8 @@ func sharedRedis() (*server, error) {
 }
 
 // SharedPostgres returns the PostgreSQL cluster that the tests of this package
-// share. It cannot be killed or paused. A test takes a Database of its own.
+// share. It cannot be killed or paused. A test takes a Database of its own. It
+// may be the server of DATABASE_URL.
 func SharedPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	c, err := sharedPostgres()
@@ -126,6 +134,9 @@ func sharedPostgres() (*cluster, error) {
 	}
 	if shared.postgres == nil {
 		c, err := newCluster(nil)
+		if url := urlInstead(err); url != "" {
+			c, err = externalCluster(url)
+		}
 		if err != nil {
 			return nil, err
 		}

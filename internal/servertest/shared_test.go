@@ -31,6 +31,7 @@ func TestSharedIsNotKilled(t *testing.T) {
 
 // This one is not parallel, so that nothing else runs.
 func TestWaitFunction(t *testing.T) {
+	needPrograms(t)
 	SharedRedis(t)
 	goleak.VerifyNone(t, goleak.IgnoreAnyFunction(WaitFunction), goleak.IgnoreAnyFunction("testing.tRunner"))
 	require.Error(t, goleak.Find(goleak.IgnoreAnyFunction("testing.tRunner")))

@@ -47,7 +47,8 @@ func (r Request) order() (order.Order, error) {
 // units now in flight may come back, inventory.ErrTryAgain; with
 // order.ErrUnknownSKU; with order.ErrIdempotencyConflict if the ID was used for
 // another customer or other lines; with order.ErrCancelled, beside the order,
-// if the order was cancelled. After a refusal nothing is taken, and the same ID
+// if the order was cancelled; with order.ErrRejected if a constraint of your own
+// in the database refuses it. After a refusal nothing is taken, and the same ID
 // may be tried again.
 //
 // Any other error is order.ErrOutcomeUnknown: ask again with the same ID.
@@ -64,6 +65,8 @@ func (s *Service) Book(ctx context.Context, request Request) (order.Order, error
 		// A second click joins the first one, and whoever leaves does so at
 		// once, whatever the clients below do with a context.
 		done := s.joined.DoChan(key, func() (any, error) {
+			s.inHand.enter()
+			defer s.inHand.leave()
 			return s.book(ctx, o)
 		})
 		select {

@@ -338,3 +338,31 @@ func TestPoolExhausted(t *testing.T) {
 	exact(t, shop)
 	assert.EqualValues(t, 1, sold(t, s, "floor"))
 }
+
+// An order that a constraint of the user's own refuses fails alone, for good,
+// and takes nothing.
+func TestRejectedOrder(t *testing.T) {
+	t.Parallel()
+	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	_, err := pool.Exec(t.Context(), "alter table lastunit.orders add check (customer <> 'customer-7')")
+	require.NoError(t, err)
+	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
+	shop := open(t, s)
+	background(t, shop)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 100}))
+	var group sync.WaitGroup
+	for i := range 50 {
+		group.Go(func() {
+			_, err := shop.Book(context.Background(), request("floor", i))
+			if i != 7 {
+				assert.NoError(t, err)
+				return
+			}
+			assert.ErrorIs(t, err, order.ErrRejected)
+			assert.NotErrorIs(t, err, order.ErrOutcomeUnknown)
+		})
+	}
+	group.Wait()
+	exact(t, shop)
+	assert.EqualValues(t, 49, sold(t, s, "floor"))
+}

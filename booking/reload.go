@@ -60,6 +60,8 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 // the first one's leaving does not end it.
 func (s *Service) joinedCall(ctx context.Context, group *singleflight.Group, key string, run func(context.Context) error) error {
 	done := group.DoChan(key, func() (any, error) {
+		s.inHand.enter()
+		defer s.inHand.leave()
 		ctx, cancel := s.bound(context.WithoutCancel(ctx))
 		defer cancel()
 		return nil, run(ctx)

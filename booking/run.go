@@ -16,7 +16,8 @@ const claimLimit = 8
 // Run does the work in the background until its context ends: it compares every
 // SKU's two sides, pushes supplies that did not arrive, rebuilds counters that
 // Redis lost, and sweeps deductions that were left behind. Then it waits until
-// what is on its way to Postgres and Redis has arrived, and returns nil.
+// the bookings in hand are finished and settled, at most Config.Timeout, and
+// returns nil. Stop the callers of Book before, or it waits for them.
 //
 // Run it in every process: they share the work without a leader, each claiming
 // what is due. Errors are logged and tried again.
@@ -30,9 +31,7 @@ func (s *Service) Run(ctx context.Context) error {
 		err := s.check(ctx)
 		switch {
 		case ctx.Err() != nil:
-			s.commits.Wait()
-			s.looks.Wait()
-			s.settles.Wait()
+			s.finish(context.WithoutCancel(ctx))
 			return nil
 		case err != nil && !failing:
 			s.log.WarnContext(ctx, "lastunit: the background work fails; trying on", "error", err)
@@ -43,6 +42,20 @@ func (s *Service) Run(ctx context.Context) error {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+		}
+	}
+}
+
+// finish waits for what is in hand. What it does not wait for any longer, a
+// sweep mends.
+func (s *Service) finish(ctx context.Context) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	// In this order: each hands over to the next.
+	for _, wait := range []func(context.Context) error{s.inHand.wait, s.commits.Wait, s.looks.Wait, s.settles.Wait} {
+		if err := wait(ctx); err != nil {
+			s.log.WarnContext(ctx, "lastunit: stopped before everything in hand was finished", "error", err)
+			return
 		}
 	}
 }

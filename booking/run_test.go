@@ -2,8 +2,10 @@ package booking_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +48,47 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, stocks[0].Unsettled, "everything in hand was settled")
 	assert.EqualValues(t, 500, stocks[0].Taken)
+	require.NoError(t, client.Close())
+	server.Close()
+	goleak.VerifyNone(t, ignore...)
+}
+
+// Callers that leave at any moment leave no goroutine behind, and strand nothing.
+// Not parallel, as it looks at all goroutines.
+func TestCallersThatLeave(t *testing.T) {
+	ignore := []goleak.Option{goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(servertest.WaitFunction)}
+	server := miniredis.NewMiniRedis()
+	require.NoError(t, server.Start())
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	s := at(t, client, order.NewMemory())
+	shop := open(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- shop.Run(ctx) }()
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 300}))
+	var group sync.WaitGroup
+	var left atomic.Int64
+	for i := range 600 {
+		group.Go(func() {
+			ctx, leave := context.WithTimeout(context.Background(), time.Duration(i%30)*time.Millisecond)
+			defer leave()
+			if _, err := shop.Book(ctx, request("floor", i%400)); errors.Is(err, order.ErrOutcomeUnknown) {
+				left.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	assert.Positive(t, left.Load(), "some left")
+	for i := range 400 { // everybody asks again
+		_, err := book(shop, request("floor", i))
+		if err != nil {
+			require.ErrorIs(t, err, inventory.ErrSoldOut)
+		}
+	}
+	exact(t, shop)
+	assert.EqualValues(t, 300, sold(t, s, "floor"))
+	cancel()
+	require.NoError(t, <-ended)
 	require.NoError(t, client.Close())
 	server.Close()
 	goleak.VerifyNone(t, ignore...)

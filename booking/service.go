@@ -56,6 +56,7 @@ type Service struct {
 	config Config
 	log    *slog.Logger
 	shelf  shelf
+	inHand inHand
 
 	joined  singleflight.Group // bookings by order ID and content
 	reloads singleflight.Group // by SKU
@@ -173,7 +174,7 @@ func (s *Service) Orders(ctx context.Context, query order.Query) (order.Page, er
 var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid,
 	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrNotFound,
-	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrOutcomeUnknown,
+	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrOutcomeUnknown,
 }
 
 // unknown makes every error that is not definite an order.ErrOutcomeUnknown,

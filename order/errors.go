@@ -33,6 +33,11 @@ var (
 	// reason that passes. Nothing was changed, and nothing will be by this call.
 	ErrUnavailable = errors.New("order store unavailable")
 
+	// ErrRejected says that the database refuses this very order, for instance
+	// by a constraint or a trigger that somebody added. Nothing was changed, and
+	// to ask again is of no use.
+	ErrRejected = errors.New("rejected by the database")
+
 	// ErrNotMigrated says that the database has no tables of this package, or
 	// old ones. Call Migrate.
 	ErrNotMigrated = errors.New("the database is not migrated, call order.Migrate")

@@ -144,8 +144,8 @@ func classify(err, lost error) error {
 // trouble itself: some order of the batch is to blame.
 type rejectedError struct{ err error }
 
-func (e *rejectedError) Error() string { return fmt.Sprintf("rejected by Postgres: %v", e.err) }
-func (e *rejectedError) Unwrap() error { return e.err }
+func (e *rejectedError) Error() string   { return fmt.Sprintf("%v: %v", ErrRejected, e.err) }
+func (e *rejectedError) Unwrap() []error { return []error{ErrRejected, e.err} }
 
 // inDoubt turns the error of one step into that of a call of which an earlier
 // step may have changed something.

@@ -156,7 +156,7 @@ type Outcome struct {
 	Again []bool // of each of the Deductions: it is dead; if the verdict is Again
 	Line  int    // the line that decided, if Full or Unknown
 	Left  int64  // units left for that line, if Full
-	Err   error  // if Failed
+	Err   error  // if Failed; ErrRejected for instance
 }
 
 // Query says which orders to list.

@@ -39,15 +39,13 @@ type Gather[In, Out any] struct {
 	queue    []*call[In, Out]
 	waiting  int // calls in the queue that did not leave
 	underway bool
-	idle     sync.Cond
+	idle     chan struct{} // is closed when what is under way has ended
 }
 
 // New makes a Gather. send carries a batch out; it returns an answer for each
 // call, in the same order, or one error for all of them.
 func New[In, Out any](config Config, send func(context.Context, []In) ([]Out, error)) *Gather[In, Out] {
-	g := &Gather[In, Out]{config: config, send: send}
-	g.idle.L = &g.mu
-	return g
+	return &Gather[In, Out]{config: config, send: send}
 }
 
 type call[In, Out any] struct {
@@ -94,12 +92,20 @@ func (g *Gather[In, Out]) Post(in In) bool {
 	return g.enqueue(&call[In, Out]{in: in, done: make(chan struct{})})
 }
 
-// Wait returns once nothing is queued and nothing is under way.
-func (g *Gather[In, Out]) Wait() {
+// Wait returns once nothing is queued and nothing is under way, or with the
+// context's error.
+func (g *Gather[In, Out]) Wait(ctx context.Context) error {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	for g.underway {
-		g.idle.Wait()
+	underway, idle := g.underway, g.idle
+	g.mu.Unlock()
+	if !underway {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -113,6 +119,7 @@ func (g *Gather[In, Out]) enqueue(c *call[In, Out]) bool {
 	g.waiting++
 	if !g.underway {
 		g.underway = true
+		g.idle = make(chan struct{})
 		go g.carry()
 	}
 	return true
@@ -150,7 +157,7 @@ func (g *Gather[In, Out]) next() []*call[In, Out] {
 	}
 	if batch == nil {
 		g.underway = false
-		g.idle.Broadcast()
+		close(g.idle)
 	}
 	return batch
 }

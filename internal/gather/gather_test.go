@@ -35,7 +35,7 @@ func TestEachCallGetsItsOwnAnswer(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	g.Wait()
+	require.NoError(t, g.Wait(t.Context()))
 }
 
 // slow is a send that tells of each batch and waits to be let go.
@@ -67,7 +67,7 @@ func TestCallsGatherWhileOneIsUnderWay(t *testing.T) {
 		s.goOn <- nil
 		assert.Equal(t, []int{21, 22, 23, 24}, <-s.batches)
 		s.goOn <- nil
-		g.Wait()
+		require.NoError(t, g.Wait(t.Context()))
 	})
 }
 
@@ -95,7 +95,7 @@ func TestACallThatLeavesTheQueueLeavesNoTrace(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		<-s.batches
 		s.goOn <- nil
-		g.Wait()
+		require.NoError(t, g.Wait(t.Context()))
 		assert.Empty(t, s.batches, "the second call was never sent")
 	})
 }
@@ -115,7 +115,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 		for range 3 {
 			s.goOn <- nil
 		}
-		g.Wait()
+		require.NoError(t, g.Wait(t.Context()))
 	})
 }
 
@@ -130,7 +130,7 @@ func TestAnErrorIsEverybodysAndPasses(t *testing.T) {
 	})
 	_, err := g.Do(t.Context(), 1)
 	require.ErrorIs(t, err, broken)
-	g.Wait()
+	require.NoError(t, g.Wait(t.Context()))
 	fail = false
 	_, err = g.Do(t.Context(), 1)
 	require.NoError(t, err)
@@ -144,6 +144,6 @@ func TestABatchHasATimeout(t *testing.T) {
 		})
 		_, err := g.Do(t.Context(), 1)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		g.Wait()
+		require.NoError(t, g.Wait(t.Context()))
 	})
 }

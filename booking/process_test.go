@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -50,6 +51,12 @@ type job struct {
 }
 
 func (j job) run() {
+	// The test holds the other end of stdin: when it is gone, however it went,
+	// so is this process.
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	options, err := redis.ParseURL(j.Redis)
@@ -125,6 +132,8 @@ func start(t testing.TB, j job) *child {
 	c.command.Env = append(os.Environ(), "LASTUNIT_CHILD="+string(text))
 	c.command.Stderr = os.Stderr
 	out, err := c.command.StdoutPipe()
+	require.NoError(t, err)
+	_, err = c.command.StdinPipe() // is closed when this process ends
 	require.NoError(t, err)
 	require.NoError(t, c.command.Start())
 	go func() {

@@ -17,7 +17,7 @@ var rights = []any{
 }
 
 func TestLeastRights(t *testing.T) {
-	server := servertest.SharedRedis(t)
+	server := servertest.StartRedis(t) // its own, for the users and the scripts are those of the whole server
 	admin := server.Client(t)
 	ctx := background(t)
 	const user, password = "least", "a-password-1234"

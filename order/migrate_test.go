@@ -53,7 +53,7 @@ func TestExportedMigrations(t *testing.T) {
 	for name, run := range map[string]func(t *testing.T, url, sql string){
 		"one simple query": func(t *testing.T, url, sql string) { execute(t, url, sql) },
 		"psql -1": func(t *testing.T, url, sql string) {
-			psql := exec.Command("psql", "-1", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", "-")
+			psql := exec.Command(servertest.Psql(t), "-1", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", "-")
 			psql.Stdin = strings.NewReader(sql)
 			out, err := psql.CombinedOutput()
 			require.NoError(t, err, "%s", out)

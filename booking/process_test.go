@@ -203,7 +203,7 @@ func TestTenProcessesThreeRebuilding(t *testing.T) {
 	var children []*child
 	for p := range processes {
 		children = append(children, start(t, job{
-			Redis: redisServer.URL(), Postgres: database, Prefix: t.Name(), SKU: "floor",
+			Redis: redisServer.URL(), Postgres: database, Prefix: both.prefix, SKU: "floor",
 			First: p * buyers, Buyers: buyers, AtOnce: 20, Rebuild: p < 3,
 		}))
 	}
@@ -235,7 +235,7 @@ func TestProcessKilledInTheMiddle(t *testing.T) {
 	item := order.Item{SKU: "floor", Capacity: capacity}
 	require.NoError(t, shop.PutOnSale(t.Context(), item))
 
-	j := job{Redis: redisServer.URL(), Postgres: database, Prefix: t.Name(), SKU: "floor", Buyers: buyers, AtOnce: 100}
+	j := job{Redis: redisServer.URL(), Postgres: database, Prefix: both.prefix, SKU: "floor", Buyers: buyers, AtOnce: 100}
 	s := sale{acknowledged: make(map[string]bool)}
 	first := start(t, j)
 	for line := range first.lines {

@@ -2,10 +2,10 @@ package booking_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -40,7 +40,7 @@ func (s stores) wipe(t testing.TB) {
 
 // at makes the stores of a test from its servers.
 func at(t testing.TB, client *redis.Client, orders order.Store) stores {
-	prefix := strings.NewReplacer("/", "-", "*", "").Replace(t.Name())
+	prefix := "test-" + rand.Text()
 	return stores{inventory.NewRedis(client, inventory.WithKeyPrefix(prefix)), orders, client, prefix}
 }
 

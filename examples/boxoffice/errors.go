@@ -58,7 +58,7 @@ func explain(r *http.Request, err error) *problem {
 	} else if errors.As(err, &ofOrder) {
 		p.ID = ofOrder.ID
 	}
-	if p.status < 500 {
+	if p.status < 500 && p.Message == "" {
 		p.Message = err.Error()
 	}
 	return p
@@ -70,8 +70,6 @@ func kind(r *http.Request, err error) *problem {
 	var ofSKU *order.SKUError
 	switch {
 	// It comes first: what caused it may look like one of the others.
-	case errors.Is(err, order.ErrOutcomeUnknown) && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the service can't answer at the moment, try again"}
 	case errors.Is(err, order.ErrOutcomeUnknown):
 		return &problem{status: http.StatusServiceUnavailable, Code: "outcome_unknown", Message: "it may have been done or not: send the same request again, with the same ID"}
 	case errors.As(err, &short):
@@ -100,6 +98,10 @@ func kind(r *http.Request, err error) *problem {
 		return &problem{status: http.StatusConflict, Code: "idempotency_conflict"}
 	case errors.Is(err, order.ErrCancelled):
 		return &problem{status: http.StatusConflict, Code: "cancelled"}
+	case errors.Is(err, order.ErrRejected):
+		return &problem{status: http.StatusUnprocessableEntity, Code: "rejected", Message: order.ErrRejected.Error()}
+	case errors.Is(err, order.ErrUnavailable): // of what only reads
+		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the service can't answer at the moment, try again"}
 	case r.Pattern == "GET /healthz":
 		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "a server behind the service does not answer"}
 	}

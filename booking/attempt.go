@@ -58,15 +58,15 @@ func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) 
 			return order.Order{}, err
 		}
 		switch outcome.Verdict {
-		case order.Booked:
+		case order.VerdictBooked:
 			if deductions == nil {
 				a.giveBack(ctx, a.held...)
 			}
 			return outcome.Order, nil
-		case order.Again:
+		case order.VerdictAgain:
 			a.dropDead(ctx, outcome.Again)
 			continue
-		case order.Existing, order.Conflict:
+		case order.VerdictExisting, order.VerdictConflict:
 			for l, consumed := range outcome.Consumed {
 				if consumed {
 					a.held[l] = inventory.Deduction{} // it is being settled
@@ -77,10 +77,10 @@ func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) 
 		}
 		a.giveBack(ctx, a.held...)
 		switch outcome.Verdict {
-		case order.Full:
+		case order.VerdictFull:
 			line := a.order.Lines[outcome.Line]
 			return order.Order{}, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: outcome.Left}
-		case order.Unknown:
+		case order.VerdictUnknown:
 			return order.Order{}, &order.SKUError{SKU: a.order.Lines[outcome.Line].SKU, Err: order.ErrUnknownSKU}
 		default:
 			return order.Order{}, outcome.Err
@@ -91,7 +91,7 @@ func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) 
 // existing is the answer for an ID that Postgres has.
 func (a *attempt) existing(outcome order.Outcome) (order.Order, error) {
 	switch {
-	case outcome.Verdict == order.Conflict:
+	case outcome.Verdict == order.VerdictConflict:
 		return order.Order{}, &order.OrderError{ID: a.order.ID, Err: order.ErrIdempotencyConflict}
 	case !outcome.Order.Status.Live():
 		return outcome.Order, &order.OrderError{ID: a.order.ID, Err: order.ErrCancelled}
@@ -245,7 +245,7 @@ func (a *attempt) short(ctx context.Context, line order.Line, short *inventory.S
 	if err != nil {
 		return nil, false, err
 	}
-	if found.Verdict != order.New {
+	if found.Verdict != order.VerdictNew {
 		return &found.Outcome, false, nil
 	}
 	c, ok := found.counters[line.SKU]

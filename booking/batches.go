@@ -29,12 +29,12 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 		}
 		direct := len(commits[i].Deductions) == 0
 		switch {
-		case outcome.Verdict == order.Full && !direct:
+		case outcome.Verdict == order.VerdictFull && !direct:
 			d := commits[i].Deductions[outcome.Line]
 			if at := news[d.SKU]; at != nil {
 				at.doubt(d)
 			}
-		case outcome.Verdict == order.Booked && direct:
+		case outcome.Verdict == order.VerdictBooked && direct:
 			for _, line := range commits[i].Order.Lines {
 				news[line.SKU].push = true
 			}

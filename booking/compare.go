@@ -10,16 +10,16 @@ type Kind string
 
 // The kinds of difference, and what repairs each.
 const (
-	Missing   Kind = "missing"   // Redis has no counters: rebuild
-	Foreign   Kind = "foreign"   // Redis has those of another order store: rebuild
-	Garbage   Kind = "garbage"   // Redis has something else there: rebuild
-	Epoch     Kind = "epoch"     // Redis has another epoch: rebuild
-	Version   Kind = "version"   // Redis has an older supply: push
-	Supply    Kind = "supply"    // Redis has another supply of the same version: rebuild
-	Lost      Kind = "lost"      // Redis took less than Postgres admitted: rebuild
-	Stuck     Kind = "stuck"     // Redis took more than can be explained: rebuild
-	Unsettled Kind = "unsettled" // Redis has deductions that are neither settled nor restored: sweep
-	Allocated Kind = "allocated" // Postgres's counter is not the sum of its live orders: recount
+	KindMissing   Kind = "missing"   // Redis has no counters: rebuild
+	KindForeign   Kind = "foreign"   // Redis has those of another order store: rebuild
+	KindGarbage   Kind = "garbage"   // Redis has something else there: rebuild
+	KindEpoch     Kind = "epoch"     // Redis has another epoch: rebuild
+	KindVersion   Kind = "version"   // Redis has an older supply: push
+	KindSupply    Kind = "supply"    // Redis has another supply of the same version: rebuild
+	KindLost      Kind = "lost"      // Redis took less than Postgres admitted: rebuild
+	KindStuck     Kind = "stuck"     // Redis took more than can be explained: rebuild
+	KindUnsettled Kind = "unsettled" // Redis has deductions that are neither settled nor restored: sweep
+	KindAllocated Kind = "allocated" // Postgres's counter is not the sum of its live orders: recount
 )
 
 // Difference is one way in which the two sides of a SKU differ.
@@ -38,25 +38,25 @@ func compare(before order.Counters, stock inventory.Stock, after order.Counters)
 		return Difference{SKU: before.SKU, Kind: kind, Redis: redis, Postgres: postgres}
 	}
 	switch {
-	case stock.Why == inventory.Missing:
-		return differ(Missing, 0, before.Epoch)
+	case stock.Why == inventory.WhyMissing:
+		return differ(KindMissing, 0, before.Epoch)
 	case stock.Why != "":
-		return differ(Garbage, 0, before.Epoch)
+		return differ(KindGarbage, 0, before.Epoch)
 	case stock.Store != before.Store:
-		return differ(Foreign, stock.Epoch, before.Epoch)
+		return differ(KindForeign, stock.Epoch, before.Epoch)
 	case stock.Epoch < before.Epoch || stock.Epoch > after.Epoch:
-		return differ(Epoch, stock.Epoch, before.Epoch)
+		return differ(KindEpoch, stock.Epoch, before.Epoch)
 	case stock.Version < before.Version:
-		return differ(Version, stock.Version, before.Version)
+		return differ(KindVersion, stock.Version, before.Version)
 	case stock.Version > after.Version:
 		// A version that Postgres never had.
-		return differ(Supply, stock.Version, after.Version)
+		return differ(KindSupply, stock.Version, after.Version)
 	case stock.Version == before.Version && stock.Supply != before.Supply().Units:
-		return differ(Supply, stock.Supply, before.Supply().Units)
+		return differ(KindSupply, stock.Supply, before.Supply().Units)
 	case stock.Epoch == before.Epoch && stock.Taken < before.Admitted:
-		return differ(Lost, stock.Taken, before.Admitted)
+		return differ(KindLost, stock.Taken, before.Admitted)
 	case stock.Epoch == after.Epoch && stock.Taken-stock.Unsettled > after.Admitted:
-		return differ(Stuck, stock.Taken-stock.Unsettled, after.Admitted)
+		return differ(KindStuck, stock.Taken-stock.Unsettled, after.Admitted)
 	}
 	return Difference{}
 }

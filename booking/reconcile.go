@@ -44,7 +44,7 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 		for i, tally := range page {
 			before[i] = tally.Counters
 			if live := tally.Held + tally.Confirmed; live != tally.Counters.Allocated {
-				differences = append(differences, Difference{tally.Counters.SKU, Allocated, tally.Counters.Allocated, live})
+				differences = append(differences, Difference{tally.Counters.SKU, KindAllocated, tally.Counters.Allocated, live})
 				if mode == Repair {
 					c, err := s.config.Orders.Recount(ctx, tally.Counters.SKU)
 					if err != nil {
@@ -63,7 +63,7 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 				differences = append(differences, difference)
 			}
 			if stocks[i].Unsettled != 0 {
-				differences = append(differences, Difference{stocks[i].SKU, Unsettled, stocks[i].Unsettled, 0})
+				differences = append(differences, Difference{stocks[i].SKU, KindUnsettled, stocks[i].Unsettled, 0})
 			}
 			if mode == Repair {
 				if err := s.repair(ctx, before[i], stocks[i], difference); err != nil {
@@ -135,8 +135,8 @@ func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.
 		if !errors.Is(err, inventory.ErrNotLoaded) {
 			return err
 		}
-		difference = Difference{SKU: c.SKU, Kind: Lost}
-	case Version:
+		difference = Difference{SKU: c.SKU, Kind: KindLost}
+	case KindVersion:
 		err := s.config.Inventory.Push(ctx, c.Supply())
 		if !errors.Is(err, inventory.ErrNotLoaded) {
 			return err

@@ -104,21 +104,21 @@ func TestRunRepairs(t *testing.T) {
 		}
 	}
 	for kind, damage := range map[booking.Kind]func(*testing.T, stores){
-		booking.Missing: func(t *testing.T, s stores) { s.wipe(t) },
-		booking.Foreign: set("store", "another"),
-		booking.Garbage: func(t *testing.T, s stores) {
+		booking.KindMissing: func(t *testing.T, s stores) { s.wipe(t) },
+		booking.KindForeign: set("store", "another"),
+		booking.KindGarbage: func(t *testing.T, s stores) {
 			s.wipe(t)
 			require.NoError(t, s.client.Set(t.Context(), key(s), "a string", 0).Err())
 		},
-		booking.Epoch: set("epoch", 7),
-		booking.Version: func(t *testing.T, s stores) { // a push was lost
+		booking.KindEpoch: set("epoch", 7),
+		booking.KindVersion: func(t *testing.T, s stores) { // a push was lost
 			_, err := s.orders.SetCapacity(t.Context(), "floor", 8)
 			require.NoError(t, err)
 		},
-		booking.Supply: set("supply", 1000),
-		booking.Lost:   set("taken", 1),
-		booking.Stuck:  set("taken", 4),
-		booking.Unsettled: func(t *testing.T, s stores) { // its process died
+		booking.KindSupply: set("supply", 1000),
+		booking.KindLost:   set("taken", 1),
+		booking.KindStuck:  set("taken", 4),
+		booking.KindUnsettled: func(t *testing.T, s stores) { // its process died
 			c, err := s.orders.Counters(t.Context(), "floor")
 			require.NoError(t, err)
 			_, err = s.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: c[0].Store, Attempt: "a", OrderID: "o", Quantity: 2})
@@ -168,7 +168,7 @@ func TestReconcileRecounts(t *testing.T) {
 	differences, err := shop.Reconcile(t.Context(), booking.Repair)
 	require.NoError(t, err)
 	require.NotEmpty(t, differences)
-	assert.Equal(t, booking.Difference{SKU: "floor", Kind: booking.Allocated, Redis: 4, Postgres: 1}, differences[0])
+	assert.Equal(t, booking.Difference{SKU: "floor", Kind: booking.KindAllocated, Redis: 4, Postgres: 1}, differences[0])
 	exact(t, shop)
 	_, err = shop.Reconcile(t.Context(), booking.DryRun, "nothing")
 	require.ErrorIs(t, err, order.ErrUnknownSKU)

@@ -53,9 +53,9 @@ func TestKeyOfAnotherType(t *testing.T) {
 				require.NoError(t, make(s.key))
 				for method, err := range s.everyMethod(d) {
 					t.Log(method)
-					notLoaded(t, err, inventory.Garbage)
+					notLoaded(t, err, inventory.WhyGarbage)
 				}
-				assert.Equal(t, inventory.Stock{SKU: s.sku, Why: inventory.Garbage}, s.stock())
+				assert.Equal(t, inventory.Stock{SKU: s.sku, Why: inventory.WhyGarbage}, s.stock())
 				assert.Equal(t, kind, client.Type(ctx, s.key).Val(), "nobody but Load touches it")
 				s.repairs()
 			})
@@ -81,9 +81,9 @@ func TestGarbageInACounter(t *testing.T) {
 						t.Errorf("%s = %q: %s works", counter, value, method)
 						continue
 					}
-					notLoaded(t, err, inventory.Garbage)
+					notLoaded(t, err, inventory.WhyGarbage)
 				}
-				assert.Equal(t, inventory.Stock{SKU: s.sku, Why: inventory.Garbage}, s.stock(), "%s = %q", counter, value)
+				assert.Equal(t, inventory.Stock{SKU: s.sku, Why: inventory.WhyGarbage}, s.stock(), "%s = %q", counter, value)
 				assert.Equal(t, fields, s.hash(), "nobody but Load touches it")
 			}
 			s.repairs()
@@ -98,9 +98,9 @@ func TestHashWithoutStore(t *testing.T) {
 		d := s.deduct("a")
 		s.replace(with(s.hash(), "store", ""))
 		for _, err := range s.everyMethod(d) {
-			notLoaded(t, err, inventory.Garbage)
+			notLoaded(t, err, inventory.WhyGarbage)
 		}
-		assert.Equal(t, inventory.Garbage, s.stock().Why)
+		assert.Equal(t, inventory.WhyGarbage, s.stock().Why)
 		// At the same epoch too: garbage is replaced at once.
 		require.NoError(t, s.repo.Load(background(t), s.supply))
 		assert.Empty(t, s.stock().Why)
@@ -123,15 +123,15 @@ func TestGarbageInADeduction(t *testing.T) {
 			supply := s.supply
 			supply.Version++
 			if value == "1:2:1:1:o" { // more units than are unsettled
-				notLoaded(t, s.repo.Settle(ctx, supply, d), inventory.Garbage)
-				notLoaded(t, s.repo.Restore(ctx, d), inventory.Garbage)
+				notLoaded(t, s.repo.Settle(ctx, supply, d), inventory.WhyGarbage)
+				notLoaded(t, s.repo.Restore(ctx, d), inventory.WhyGarbage)
 			} else {
 				_, err := s.repo.Deduct(ctx, s.request("a"))
-				notLoaded(t, err, inventory.Garbage)
-				notLoaded(t, s.repo.Settle(ctx, supply, d), inventory.Garbage)
-				notLoaded(t, s.repo.Restore(ctx, d), inventory.Garbage)
+				notLoaded(t, err, inventory.WhyGarbage)
+				notLoaded(t, s.repo.Settle(ctx, supply, d), inventory.WhyGarbage)
+				notLoaded(t, s.repo.Restore(ctx, d), inventory.WhyGarbage)
 				_, err = s.repo.Unsettled(ctx, store, s.sku, 0, 10)
-				notLoaded(t, err, inventory.Garbage)
+				notLoaded(t, err, inventory.WhyGarbage)
 			}
 			assert.Equal(t, fields, s.hash(), "%q: nobody but Load touches it", value)
 		}

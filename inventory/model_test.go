@@ -29,10 +29,10 @@ func newModel() *model { return &model{skus: make(map[string]*counters)} }
 func (m *model) usable(sku, store string) (*counters, error) {
 	c, ok := m.skus[sku]
 	if !ok {
-		return nil, &inventory.NotLoadedError{SKU: sku, Why: inventory.Missing}
+		return nil, &inventory.NotLoadedError{SKU: sku, Why: inventory.WhyMissing}
 	}
 	if c.Store != store {
-		return nil, &inventory.NotLoadedError{SKU: sku, Why: inventory.Foreign}
+		return nil, &inventory.NotLoadedError{SKU: sku, Why: inventory.WhyForeign}
 	}
 	return c, nil
 }
@@ -109,7 +109,7 @@ func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Dedu
 		return inventory.Deduction{}, err
 	}
 	if c.Epoch < r.Watermark.Epoch || c.Epoch == r.Watermark.Epoch && c.Seq < r.Watermark.Seq {
-		return inventory.Deduction{}, &inventory.NotLoadedError{SKU: r.SKU, Why: inventory.Behind}
+		return inventory.Deduction{}, &inventory.NotLoadedError{SKU: r.SKU, Why: inventory.WhyBehind}
 	}
 	if d, ok := c.open[r.Attempt]; ok {
 		return d, nil
@@ -151,7 +151,7 @@ func (m *model) Settle(ctx context.Context, s inventory.Supply, ds ...inventory.
 		return nil
 	}
 	if c.Epoch < s.Epoch {
-		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.Behind}
+		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.WhyBehind}
 	}
 	for _, d := range ds {
 		c.drop(d)
@@ -160,7 +160,7 @@ func (m *model) Settle(ctx context.Context, s inventory.Supply, ds ...inventory.
 		c.Version, c.Supply = s.Version, s.Units
 	}
 	if c.Taken < s.Admitted {
-		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.Lost}
+		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.WhyLost}
 	}
 	return nil
 }
@@ -223,7 +223,7 @@ func (m *model) Stock(ctx context.Context, skus ...string) ([]inventory.Stock, e
 		if c, ok := m.skus[sku]; ok {
 			stocks[i] = c.Stock
 		} else {
-			stocks[i] = inventory.Stock{SKU: sku, Why: inventory.Missing}
+			stocks[i] = inventory.Stock{SKU: sku, Why: inventory.WhyMissing}
 		}
 	}
 	return stocks, nil

@@ -117,7 +117,7 @@ func TestScriptsCountExactlyUpToTheirBounds(t *testing.T) {
 		require.NoError(t, s.repo.Restore(background(t), d))
 		before := s.hash()
 		_, err = s.repo.Deduct(background(t), s.request("one more"))
-		notLoaded(t, err, inventory.Spent) // no seq is left
+		notLoaded(t, err, inventory.WhySpent) // no seq is left
 		assert.Equal(t, before, s.hash())
 
 		s.supply.Version, s.supply.Units = bound, -bound

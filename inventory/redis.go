@@ -128,7 +128,7 @@ func (r *Redis) Restore(ctx context.Context, deductions ...Deduction) error {
 			rest = rest[len(page):]
 			_, err := r.run(ctx, restoreScript, "restore", of.sku, append(arguments[:2:2], page...)...)
 			// Counters that were lost took the deductions with them.
-			if why := (*NotLoadedError)(nil); err != nil && (!errors.As(err, &why) || why.Why == Garbage) {
+			if why := (*NotLoadedError)(nil); err != nil && (!errors.As(err, &why) || why.Why == WhyGarbage) {
 				failed = errors.Join(failed, err)
 			}
 		}
@@ -241,7 +241,7 @@ func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Durat
 		for i := 3; i+1 < len(reply.values); i += 2 {
 			d, err := parseDeduction(reply.text(i), reply.text(i+1))
 			if err != nil {
-				return nil, &NotLoadedError{sku, Garbage}
+				return nil, &NotLoadedError{sku, WhyGarbage}
 			}
 			if seen[d.Attempt] {
 				continue
@@ -267,7 +267,7 @@ func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, 
 	switch {
 	case err == nil:
 	case wrongType(err):
-		return nil, &NotLoadedError{sku, Garbage}
+		return nil, &NotLoadedError{sku, WhyGarbage}
 	case redis.HasErrorPrefix(err, "LASTUNIT "):
 		return nil, fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrInvalid, err)
 	default:

@@ -23,7 +23,7 @@ func TestRollbackIsBehindTheWatermark(t *testing.T) {
 			r := s.request(attempt)
 			r.Watermark = inventory.Watermark{Epoch: b.Epoch, Seq: b.Seq}
 			_, err := s.repo.Deduct(background(t), r)
-			notLoaded(t, err, inventory.Behind)
+			notLoaded(t, err, inventory.WhyBehind)
 			assert.Equal(t, old, s.hash(), "nothing was taken")
 		}
 		s.repairs()
@@ -44,7 +44,7 @@ func TestRollbackWithEqualCounts(t *testing.T) {
 		r := s.request("c")
 		r.Watermark = inventory.Watermark{Epoch: b.Epoch, Seq: b.Seq}
 		_, err := s.repo.Deduct(background(t), r)
-		notLoaded(t, err, inventory.Behind)
+		notLoaded(t, err, inventory.WhyBehind)
 	})
 }
 
@@ -61,8 +61,8 @@ func TestRollbackToAnOlderEpoch(t *testing.T) {
 		r := s.request("e")
 		r.Watermark = inventory.Watermark{Epoch: d.Epoch, Seq: d.Seq} // lower than the old one's
 		_, err := s.repo.Deduct(background(t), r)
-		notLoaded(t, err, inventory.Behind)
-		notLoaded(t, s.repo.Push(background(t), s.supply), inventory.Behind)
+		notLoaded(t, err, inventory.WhyBehind)
+		notLoaded(t, s.repo.Push(background(t), s.supply), inventory.WhyBehind)
 	})
 }
 
@@ -77,7 +77,7 @@ func TestRollbackIsSeenWhenASettleArrives(t *testing.T) {
 
 		s.replace(old)
 		s.supply.Version, s.supply.Units, s.supply.Admitted = 2, 20, 2
-		notLoaded(t, s.repo.Settle(background(t), s.supply, b), inventory.Lost)
+		notLoaded(t, s.repo.Settle(background(t), s.supply, b), inventory.WhyLost)
 		// The supply is replaced, for whoever reads the counters meanwhile.
 		assert.Equal(t, int64(20), s.stock().Supply)
 		assert.Equal(t, int64(1), s.stock().Unsettled, "a is back from the dead")
@@ -98,7 +98,7 @@ func TestWipe(t *testing.T) {
 				continue
 			}
 			t.Log(method)
-			notLoaded(t, err, inventory.Missing)
+			notLoaded(t, err, inventory.WhyMissing)
 		}
 		assert.Empty(t, s.hash(), "nobody but Load makes counters")
 		s.repairs()

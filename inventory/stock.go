@@ -56,7 +56,7 @@ func parseStock(sku string, fields []any) Stock {
 	stock := Stock{SKU: sku}
 	numbers := [...]*int64{&stock.Epoch, &stock.Supply, &stock.Version, &stock.Taken, &stock.Seq, &stock.Unsettled}
 	if len(fields) != 1+len(numbers) {
-		return Stock{SKU: sku, Why: Garbage}
+		return Stock{SKU: sku, Why: WhyGarbage}
 	}
 	missing := 0
 	for _, field := range fields {
@@ -65,20 +65,20 @@ func parseStock(sku string, fields []any) Stock {
 		}
 	}
 	if missing == len(fields) {
-		return Stock{SKU: sku, Why: Missing}
+		return Stock{SKU: sku, Why: WhyMissing}
 	}
 	stock.Store, _ = fields[0].(string)
 	for i, number := range numbers {
 		text, _ := fields[1+i].(string)
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || strconv.FormatInt(n, 10) != text || n < -maxCounter || n > maxCounter {
-			return Stock{SKU: sku, Why: Garbage}
+			return Stock{SKU: sku, Why: WhyGarbage}
 		}
 		*number = n
 	}
 	if stock.Store == "" || stock.Epoch < 1 || stock.Version < 1 || stock.Taken < 0 || stock.Seq < 0 ||
 		stock.Unsettled < 0 || stock.Unsettled > stock.Taken {
-		return Stock{SKU: sku, Why: Garbage}
+		return Stock{SKU: sku, Why: WhyGarbage}
 	}
 	return stock
 }

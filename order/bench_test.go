@@ -31,7 +31,7 @@ func BenchmarkCommit(b *testing.B) {
 				}
 				outcomes, _, err := store.Commit(context.Background(), commits)
 				require.NoError(b, err)
-				require.Equal(b, order.Booked, outcomes[size-1].Verdict)
+				require.Equal(b, order.VerdictBooked, outcomes[size-1].Verdict)
 			}
 			b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "orders/s")
 		})

@@ -82,7 +82,7 @@ func TestSumLines(t *testing.T) {
 func TestVerdictNames(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
-	for v := New; v <= Failed; v++ {
+	for v := VerdictNew; v <= VerdictFailed; v++ {
 		require.False(t, seen[v.String()])
 		seen[v.String()] = true
 	}

@@ -55,8 +55,8 @@ func TestConnectionCutAtCommit(t *testing.T) {
 		fault func(int, func([]byte) bool)
 		want  order.Verdict // of the retry
 	}{
-		{"before", proxy.CutBefore, order.Booked},
-		{"after", proxy.DropReplyTo, order.Existing},
+		{"before", proxy.CutBefore, order.VerdictBooked},
+		{"after", proxy.DropReplyTo, order.VerdictExisting},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			id := "id-" + test.name
@@ -115,10 +115,10 @@ func TestPoisonousOrder(t *testing.T) {
 	require.NoError(t, err)
 	for i, outcome := range outcomes {
 		if commits[i].Order.Customer != "poison" {
-			require.Equal(t, order.Booked, outcome.Verdict, i)
+			require.Equal(t, order.VerdictBooked, outcome.Verdict, i)
 			continue
 		}
-		require.Equal(t, order.Failed, outcome.Verdict, i)
+		require.Equal(t, order.VerdictFailed, outcome.Verdict, i)
 		require.Equal(t, []bool{false}, outcome.Consumed)
 		var answer *pgconn.PgError
 		require.ErrorAs(t, outcome.Err, &answer)
@@ -130,7 +130,7 @@ func TestPoisonousOrder(t *testing.T) {
 	// It alone.
 	outcomes, after, err = store.Commit(t.Context(), commits[:1])
 	require.NoError(t, err)
-	require.Equal(t, order.Failed, outcomes[0].Verdict)
+	require.Equal(t, order.VerdictFailed, outcomes[0].Verdict)
 	require.Len(t, after, 1, "the counters of every SKU")
 	books(t, store)
 }
@@ -351,7 +351,7 @@ func TestPoolExhausted(t *testing.T) {
 	conn.Release()
 	outcome, err := one(t.Context(), store, direct("1", "floor"))
 	require.NoError(t, err)
-	require.Equal(t, order.Booked, outcome.Verdict)
+	require.Equal(t, order.VerdictBooked, outcome.Verdict)
 }
 
 // TestSerializationFailures: Postgres asks to try again, some times and always.
@@ -377,7 +377,7 @@ func TestSerializationFailures(t *testing.T) {
 			putOnSale(t, store, "floor", 10)
 			outcome, err := one(t.Context(), store, direct("1", "floor"))
 			require.NoError(t, err)
-			require.Equal(t, order.Booked, outcome.Verdict)
+			require.Equal(t, order.VerdictBooked, outcome.Verdict)
 
 			always := direct("2", "floor")
 			always.Order.Customer = "always"
@@ -421,7 +421,7 @@ func TestServerStoppedAndKilledUnderLoad(t *testing.T) {
 				cancel()
 				mu.Lock()
 				switch {
-				case err == nil && assert.Equal(t, order.Booked, outcome.Verdict):
+				case err == nil && assert.Equal(t, order.VerdictBooked, outcome.Verdict):
 					acknowledged[c.Order.ID] = c
 				case err != nil:
 					troubles++
@@ -452,7 +452,7 @@ func TestServerStoppedAndKilledUnderLoad(t *testing.T) {
 	for _, c := range acknowledged {
 		outcomes, _, err := store.Look(t.Context(), []order.Commit{c})
 		require.NoError(t, err)
-		require.Equal(t, order.Existing, outcomes[0].Verdict)
+		require.Equal(t, order.VerdictExisting, outcomes[0].Verdict)
 		require.Equal(t, []bool{true}, outcomes[0].Consumed)
 	}
 	books(t, store)
@@ -536,9 +536,9 @@ func TestIDTakenMeanwhile(t *testing.T) {
 	require.NoError(t, tx.Commit(t.Context()))
 	outcomes := <-answered
 	require.Len(t, outcomes, 2)
-	require.Equal(t, order.Existing, outcomes[0].Verdict)
+	require.Equal(t, order.VerdictExisting, outcomes[0].Verdict)
 	require.Equal(t, []bool{false}, outcomes[0].Consumed)
-	require.Equal(t, order.Booked, outcomes[1].Verdict)
+	require.Equal(t, order.VerdictBooked, outcomes[1].Verdict)
 	books(t, store)
 }
 

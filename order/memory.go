@@ -126,21 +126,21 @@ func (m *Memory) decide(c Commit) Outcome {
 	if r := m.orders[c.Order.ID]; r != nil {
 		return r.answer(c, sum)
 	}
-	outcome := Outcome{Verdict: Booked, Consumed: make([]bool, len(c.Deductions)), Again: make([]bool, len(c.Deductions))}
+	outcome := Outcome{Verdict: VerdictBooked, Consumed: make([]bool, len(c.Deductions)), Again: make([]bool, len(c.Deductions))}
 	for i, line := range c.Order.Lines {
 		sku := m.skus[line.SKU]
 		if sku == nil {
-			return Outcome{Verdict: Unknown, Line: i, Consumed: outcome.Consumed}
+			return Outcome{Verdict: VerdictUnknown, Line: i, Consumed: outcome.Consumed}
 		}
 		if id := c.identity(i); id != (inventory.Identity{}) && (id.Epoch != sku.Epoch || m.fences[fence{line.SKU, id}]) {
-			outcome.Verdict = Again
+			outcome.Verdict = VerdictAgain
 			outcome.Again[i] = true
 		}
-		if outcome.Verdict == Booked && sku.Allocated+line.Quantity > sku.Capacity {
-			outcome.Verdict, outcome.Line, outcome.Left = Full, i, max(0, sku.Left())
+		if outcome.Verdict == VerdictBooked && sku.Allocated+line.Quantity > sku.Capacity {
+			outcome.Verdict, outcome.Line, outcome.Left = VerdictFull, i, max(0, sku.Left())
 		}
 	}
-	if outcome.Verdict != Booked {
+	if outcome.Verdict != VerdictBooked {
 		return outcome
 	}
 

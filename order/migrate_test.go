@@ -176,15 +176,15 @@ func TestMadeAnew(t *testing.T) {
 	require.Greater(t, after.Epoch, before.Epoch)
 	outcome, err := one(t.Context(), store, deducted("1", before, 1))
 	require.NoError(t, err)
-	require.Equal(t, order.Again, outcome.Verdict, "a deduction of its former life")
+	require.Equal(t, order.VerdictAgain, outcome.Verdict, "a deduction of its former life")
 	other := order.NewPostgres(newPool(t, url))
 	c := deducted("1", after, 1)
 	outcome, err = one(t.Context(), store, c)
 	require.NoError(t, err)
-	require.Equal(t, order.Booked, outcome.Verdict)
+	require.Equal(t, order.VerdictBooked, outcome.Verdict)
 	outcome, err = one(t.Context(), other, c)
 	require.NoError(t, err)
-	require.Equal(t, order.Existing, outcome.Verdict, "both have the same key")
+	require.Equal(t, order.VerdictExisting, outcome.Verdict, "both have the same key")
 }
 
 // TestFencesGo: they are of no use once their epoch is over, and must not pile up.

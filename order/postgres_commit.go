@@ -32,7 +32,7 @@ func (p *Postgres) Commit(ctx context.Context, commits []Commit) ([]Outcome, []C
 	// Those that were there before, or twice in this batch.
 	var there []int
 	for i := range outcomes {
-		if outcomes[i].Verdict == Existing {
+		if outcomes[i].Verdict == VerdictExisting {
 			there = append(there, i)
 		}
 	}
@@ -45,7 +45,7 @@ func (p *Postgres) Commit(ctx context.Context, commits []Commit) ([]Outcome, []C
 	}
 	var refused []int // the first of two in this batch was, so this one is to be decided too
 	for n, i := range there {
-		if outcomes[i] = found[n]; found[n].Verdict == New {
+		if outcomes[i] = found[n]; found[n].Verdict == VerdictNew {
 			refused = append(refused, i)
 		}
 	}
@@ -91,7 +91,7 @@ func (p *Postgres) commitHalves(ctx context.Context, commits []Commit, outcomes 
 
 func (p *Postgres) halve(ctx context.Context, commits []Commit, outcomes []Outcome, rejected error) error {
 	if len(commits) == 1 {
-		outcomes[0] = Outcome{Verdict: Failed, Consumed: make([]bool, len(commits[0].Deductions)), Err: rejected}
+		outcomes[0] = Outcome{Verdict: VerdictFailed, Consumed: make([]bool, len(commits[0].Deductions)), Err: rejected}
 		return nil
 	}
 	middle := len(commits) / 2
@@ -137,26 +137,26 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 
 	line := 0
 	for i := range commits {
-		outcomes[i] = Outcome{Verdict: Existing}
+		outcomes[i] = Outcome{Verdict: VerdictExisting}
 	}
 	for n, i := range flat.orders {
 		c, outcome := commits[i], &outcomes[i]
 		outcome.Consumed = make([]bool, len(c.Deductions))
 		switch verdicts[n] {
 		case "booked":
-			outcome.Verdict = Booked
+			outcome.Verdict = VerdictBooked
 			for l := range c.Deductions {
 				outcome.Consumed[l] = c.identity(l) != (inventory.Identity{})
 			}
 			outcome.Order = (&record{Order: c.Order}).copy()
 			outcome.Order.Status, outcome.Order.CreatedAt, outcome.Order.ChangedAt = Confirmed, decidedAt, decidedAt
 		case "again":
-			outcome.Verdict = Again
+			outcome.Verdict = VerdictAgain
 			outcome.Again = again[line : line+len(c.Order.Lines)]
 		case "full":
-			outcome.Verdict, outcome.Line, outcome.Left = Full, int(deciding[n])-1, lefts[n]
+			outcome.Verdict, outcome.Line, outcome.Left = VerdictFull, int(deciding[n])-1, lefts[n]
 		case "unknown":
-			outcome.Verdict, outcome.Line = Unknown, int(deciding[n])-1
+			outcome.Verdict, outcome.Line = VerdictUnknown, int(deciding[n])-1
 		}
 		line += len(c.Order.Lines)
 	}

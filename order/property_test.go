@@ -56,7 +56,7 @@ type answer struct {
 }
 
 func (m *model) look(a ask) answer {
-	out := answer{verdict: order.New, consumed: make([]bool, len(a.identities))}
+	out := answer{verdict: order.VerdictNew, consumed: make([]bool, len(a.identities))}
 	o := m.orders[a.id]
 	if o == nil {
 		return out
@@ -65,16 +65,16 @@ func (m *model) look(a ask) answer {
 		out.consumed[i] = identity.seq != 0 && slices.Contains(o.consumed, identity)
 	}
 	if o.content != "" && o.content != a.content() {
-		out.verdict = order.Conflict
+		out.verdict = order.VerdictConflict
 		return out
 	}
-	out.verdict, out.live = order.Existing, o.live
+	out.verdict, out.live = order.VerdictExisting, o.live
 	return out
 }
 
 func (m *model) commit(a ask) answer {
 	out := m.look(a)
-	if out.verdict != order.New {
+	if out.verdict != order.VerdictNew {
 		return out
 	}
 	var dead []bool
@@ -82,7 +82,7 @@ func (m *model) commit(a ask) answer {
 	for i, line := range a.lines {
 		sku := m.skus[line.SKU]
 		if sku == nil {
-			return answer{verdict: order.Unknown, line: i, consumed: out.consumed}
+			return answer{verdict: order.VerdictUnknown, line: i, consumed: out.consumed}
 		}
 		if len(a.identities) > 0 {
 			identity := a.identities[i]
@@ -94,11 +94,11 @@ func (m *model) commit(a ask) answer {
 	}
 	switch {
 	case slices.Contains(dead, true):
-		out.verdict, out.again = order.Again, dead
+		out.verdict, out.again = order.VerdictAgain, dead
 		return out
 	case full >= 0:
 		sku := m.skus[a.lines[full].SKU]
-		out.verdict, out.line, out.left = order.Full, full, max(0, sku.capacity-sku.allocated)
+		out.verdict, out.line, out.left = order.VerdictFull, full, max(0, sku.capacity-sku.allocated)
 		return out
 	}
 	o := &modelOrder{content: a.content(), lines: a.lines, live: true}
@@ -111,7 +111,7 @@ func (m *model) commit(a ask) answer {
 		}
 	}
 	m.orders[a.id] = o
-	out.verdict, out.live = order.Booked, true
+	out.verdict, out.live = order.VerdictBooked, true
 	return out
 }
 
@@ -211,13 +211,13 @@ func (p *pair) same(want []answer, outcomes []order.Outcome) {
 	for i, outcome := range outcomes {
 		got := answer{verdict: outcome.Verdict, consumed: outcome.Consumed}
 		switch outcome.Verdict {
-		case order.Booked, order.Existing:
+		case order.VerdictBooked, order.VerdictExisting:
 			got.live = outcome.Order.Status.Live()
-		case order.Again:
+		case order.VerdictAgain:
 			got.again = outcome.Again
-		case order.Full:
+		case order.VerdictFull:
 			got.line, got.left = outcome.Line, outcome.Left
-		case order.Unknown:
+		case order.VerdictUnknown:
 			got.line = outcome.Line
 		}
 		p.Equal(want[i], got, "commit %d", i)

@@ -34,12 +34,12 @@ func (r *record) consumes(d inventory.Deduction) bool {
 
 // answer is the outcome of a commit whose order ID is this record's.
 func (r *record) answer(c Commit, digest []byte) Outcome {
-	outcome := Outcome{Verdict: Existing, Order: r.copy(), Consumed: make([]bool, len(c.Deductions))}
+	outcome := Outcome{Verdict: VerdictExisting, Order: r.copy(), Consumed: make([]bool, len(c.Deductions))}
 	for i, d := range c.Deductions {
 		outcome.Consumed[i] = r.consumes(d)
 	}
 	if r.digest != nil && !bytes.Equal(r.digest, digest) {
-		outcome.Verdict, outcome.Order = Conflict, Order{}
+		outcome.Verdict, outcome.Order = VerdictConflict, Order{}
 	}
 	return outcome
 }

@@ -118,24 +118,24 @@ type Verdict int
 
 // The verdicts.
 const (
-	// New: there is no such order. Only Look says so.
-	New Verdict = iota
-	// Booked: the order was inserted and consumed the deductions.
-	Booked
-	// Existing: an order with this ID and content was there.
-	Existing
-	// Conflict: an order with this ID and other content was there.
-	Conflict
-	// Again: nothing was stored. The deductions in Outcome.Again are dead:
+	// VerdictNew: there is no such order. Only Look says so.
+	VerdictNew Verdict = iota
+	// VerdictBooked: the order was inserted and consumed the deductions.
+	VerdictBooked
+	// VerdictExisting: an order with this ID and content was there.
+	VerdictExisting
+	// VerdictConflict: an order with this ID and other content was there.
+	VerdictConflict
+	// VerdictAgain: nothing was stored. The deductions in Outcome.Again are dead:
 	// restore them, deduct those lines again, and commit again.
-	Again
-	// Full: nothing was stored, Line would exceed the capacity.
-	Full
-	// Unknown: nothing was stored, the SKU of Line was never put on sale.
-	Unknown
-	// Failed: nothing was stored, for the reason in Err. Only this order is
+	VerdictAgain
+	// VerdictFull: nothing was stored, Line would exceed the capacity.
+	VerdictFull
+	// VerdictUnknown: nothing was stored, the SKU of Line was never put on sale.
+	VerdictUnknown
+	// VerdictFailed: nothing was stored, for the reason in Err. Only this order is
 	// concerned.
-	Failed
+	VerdictFailed
 )
 
 // String names the verdict.

@@ -167,7 +167,7 @@ func TestSynchronousCommit(t *testing.T) {
 			putOnSale(t, store, "floor", 1)
 			outcomes, _, err := store.Commit(t.Context(), []order.Commit{direct("1", "floor")})
 			require.NoError(t, err)
-			require.Equal(t, order.Booked, outcomes[0].Verdict)
+			require.Equal(t, order.VerdictBooked, outcomes[0].Verdict)
 			var setting, isolation string
 			require.NoError(t, pool.QueryRow(t.Context(), "select * from public.seen").Scan(&setting, &isolation))
 			require.Equal(t, want, setting)

@@ -94,7 +94,7 @@ func (a *audit) compare(ctx context.Context, on *stores, shop *booking.Service, 
 	}
 	for _, d := range differences {
 		a.notes = append(a.notes, fmt.Sprintf("Reconcile reports %+v", d))
-		if d.Kind != booking.Unsettled { // those are counted
+		if d.Kind != booking.KindUnsettled { // those are counted
 			a.drift += max(1, distance(d.Redis, d.Postgres))
 		} else if stocks[0].Unsettled == 0 {
 			a.drift++ // they were there a moment ago: look again
@@ -121,7 +121,7 @@ func (a *audit) findLost(ctx context.Context, orders order.Store, acknowledged [
 		}
 		for i, outcome := range found {
 			id := page[i].ID
-			if outcome.Verdict != order.Existing || outcome.Order.Status != order.Confirmed || seen[id] {
+			if outcome.Verdict != order.VerdictExisting || outcome.Order.Status != order.Confirmed || seen[id] {
 				a.lost++
 				a.notes = append(a.notes, fmt.Sprintf("order %q was acknowledged and is %v %s", id, outcome.Verdict, outcome.Order.Status))
 			}

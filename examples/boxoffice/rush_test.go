@@ -79,7 +79,7 @@ func TestAuditSeesWhatIsWrong(t *testing.T) {
 			ID: string(rune('a' + i)), Customer: "c", Lines: []order.Line{{SKU: "floor", Quantity: 1}},
 		}}})
 		require.NoError(t, err)
-		require.Equal(t, order.Booked, o[0].Verdict)
+		require.Equal(t, order.VerdictBooked, o[0].Verdict)
 		booked[i] = o[0].Order
 	}
 	look := func(acknowledged ...order.Order) *audit {

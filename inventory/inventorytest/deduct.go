@@ -143,9 +143,9 @@ var deductCases = []testCase{
 	}},
 	{"fails if nothing is loaded", func(s *shelf) {
 		d, err := s.repo.Deduct(s.ctx, s.request(1))
-		s.failsNotLoaded(err, inventory.Missing)
+		s.failsNotLoaded(err, inventory.WhyMissing)
 		assert.Zero(s.t, d)
-		assert.Equal(s.t, inventory.Missing, s.stock().Why)
+		assert.Equal(s.t, inventory.WhyMissing, s.stock().Why)
 	}},
 	{"fails on counters of another store", func(s *shelf) {
 		s.load(10)
@@ -153,7 +153,7 @@ var deductCases = []testCase{
 			r := s.request(1)
 			r.Store += "-2"
 			d, err := s.repo.Deduct(s.ctx, r)
-			s.failsNotLoaded(err, inventory.Foreign)
+			s.failsNotLoaded(err, inventory.WhyForeign)
 			assert.Zero(s.t, d)
 		})
 	}},
@@ -170,7 +170,7 @@ var deductCases = []testCase{
 				r := s.request(1)
 				r.Watermark = w
 				d, err := s.repo.Deduct(s.ctx, r)
-				s.failsNotLoaded(err, inventory.Behind)
+				s.failsNotLoaded(err, inventory.WhyBehind)
 				assert.Zero(s.t, d)
 			})
 		}
@@ -183,7 +183,7 @@ var deductCases = []testCase{
 		r.Watermark = inventory.Watermark{Epoch: s.epoch, Seq: d.Seq + 1}
 		s.unchanged(func() {
 			_, err := s.repo.Deduct(s.ctx, r)
-			s.failsNotLoaded(err, inventory.Behind)
+			s.failsNotLoaded(err, inventory.WhyBehind)
 		})
 	}},
 	{"takes units at or above the watermark", func(s *shelf) {

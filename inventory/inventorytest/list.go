@@ -54,13 +54,13 @@ var unsettledCases = []testCase{
 	}},
 	{"fails if nothing is loaded", func(s *shelf) {
 		_, err := s.repo.Unsettled(s.ctx, s.store, s.sku, 0, everything)
-		s.failsNotLoaded(err, inventory.Missing)
+		s.failsNotLoaded(err, inventory.WhyMissing)
 	}},
 	{"fails on counters of another store", func(s *shelf) {
 		s.load(10)
 		s.deduct(1)
 		_, err := s.repo.Unsettled(s.ctx, s.store+"-2", s.sku, 0, everything)
-		s.failsNotLoaded(err, inventory.Foreign)
+		s.failsNotLoaded(err, inventory.WhyForeign)
 	}},
 }
 
@@ -73,7 +73,7 @@ var stockCases = []testCase{
 		stocks, err := s.repo.Stock(s.ctx, b.sku, s.sku, a.sku, b.sku)
 		require.NoError(s.t, err)
 		assert.Equal(s.t, []inventory.Stock{
-			b.stock(), {SKU: s.sku, Why: inventory.Missing}, a.stock(), b.stock(),
+			b.stock(), {SKU: s.sku, Why: inventory.WhyMissing}, a.stock(), b.stock(),
 		}, stocks)
 		a.audit()
 		b.audit()
@@ -95,7 +95,7 @@ var stockCases = []testCase{
 		require.Len(s.t, stocks, many)
 		for i, stock := range stocks {
 			assert.Equal(s.t, skus[i], stock.SKU)
-			assert.Equal(s.t, i < many-1, stock.Why == inventory.Missing)
+			assert.Equal(s.t, i < many-1, stock.Why == inventory.WhyMissing)
 		}
 	}},
 	{"keeps SKUs with odd names apart", func(s *shelf) {

@@ -114,8 +114,8 @@ var pushCases = []testCase{
 		s.unchanged(func() { require.NoError(s.t, s.repo.Push(s.ctx, late)) })
 	}},
 	{"fails if nothing is loaded", func(s *shelf) {
-		s.failsNotLoaded(s.repo.Push(s.ctx, s.supply(10)), inventory.Missing)
-		assert.Equal(s.t, inventory.Missing, s.stock().Why, "a push never loads")
+		s.failsNotLoaded(s.repo.Push(s.ctx, s.supply(10)), inventory.WhyMissing)
+		assert.Equal(s.t, inventory.WhyMissing, s.stock().Why, "a push never loads")
 	}},
 	{"fails on counters of another store", func(s *shelf) {
 		s.load(10)
@@ -123,9 +123,9 @@ var pushCases = []testCase{
 			foreign := s.current()
 			foreign.Store += "-2"
 			foreign.Version++
-			s.failsNotLoaded(s.repo.Push(s.ctx, foreign), inventory.Foreign)
+			s.failsNotLoaded(s.repo.Push(s.ctx, foreign), inventory.WhyForeign)
 			foreign.Epoch--
-			s.failsNotLoaded(s.repo.Push(s.ctx, foreign), inventory.Foreign)
+			s.failsNotLoaded(s.repo.Push(s.ctx, foreign), inventory.WhyForeign)
 		})
 	}},
 	{"fails on counters of an older epoch", func(s *shelf) {
@@ -134,7 +134,7 @@ var pushCases = []testCase{
 			newer := s.current()
 			newer.Epoch++
 			newer.Version++
-			s.failsNotLoaded(s.repo.Push(s.ctx, newer), inventory.Behind)
+			s.failsNotLoaded(s.repo.Push(s.ctx, newer), inventory.WhyBehind)
 		})
 	}},
 	{"fails if fewer units are taken than were admitted", func(s *shelf) {
@@ -142,7 +142,7 @@ var pushCases = []testCase{
 		s.deduct(4)
 		lost := s.supply(20)
 		lost.Admitted = 5
-		s.failsNotLoaded(s.repo.Push(s.ctx, lost), inventory.Lost)
+		s.failsNotLoaded(s.repo.Push(s.ctx, lost), inventory.WhyLost)
 		assert.Equal(s.t, int64(20), s.stock().Supply, "the supply is replaced all the same")
 		assert.Equal(s.t, s.version, s.stock().Version)
 		s.counts(4, 4)

@@ -85,19 +85,19 @@ var settleCases = []testCase{
 		s.unchanged(func() { require.NoError(s.t, s.repo.Settle(s.ctx, late, old)) })
 	}},
 	{"fails as a push does", func(s *shelf) {
-		s.failsNotLoaded(s.repo.Settle(s.ctx, s.supply(1)), inventory.Missing)
+		s.failsNotLoaded(s.repo.Settle(s.ctx, s.supply(1)), inventory.WhyMissing)
 		s.load(10)
 		d := s.deduct(3)
 		s.unchanged(func() {
 			foreign, newer := s.current(), s.current()
 			foreign.Store += "-2"
 			newer.Epoch++
-			s.failsNotLoaded(s.repo.Settle(s.ctx, foreign, d), inventory.Foreign)
-			s.failsNotLoaded(s.repo.Settle(s.ctx, newer, d), inventory.Behind)
+			s.failsNotLoaded(s.repo.Settle(s.ctx, foreign, d), inventory.WhyForeign)
+			s.failsNotLoaded(s.repo.Settle(s.ctx, newer, d), inventory.WhyBehind)
 		})
 		lost := s.supply(20)
 		lost.Admitted = 4
-		s.failsNotLoaded(s.repo.Settle(s.ctx, lost), inventory.Lost)
+		s.failsNotLoaded(s.repo.Settle(s.ctx, lost), inventory.WhyLost)
 		assert.Equal(s.t, int64(20), s.stock().Supply)
 	}},
 	{"handles many at once", func(s *shelf) {

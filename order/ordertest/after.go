@@ -65,7 +65,7 @@ var cancelTests = []test{
 		// Whatever content the late original had.
 		for _, late := range []order.Commit{s.deducted("1", line(sku, 1)), s.direct("1", line(sku, 2)), s.direct("1", line(s.name+"nothing", 1))} {
 			outcome := s.one(late)
-			s.Equal(order.Existing, outcome.Verdict)
+			s.Equal(order.VerdictExisting, outcome.Verdict)
 			s.Equal(order.Cancelled, outcome.Order.Status)
 			s.NotContains(outcome.Consumed, true)
 		}
@@ -106,7 +106,7 @@ var fenceTests = []test{
 		s.Equal([]bool{true}, s.fence(c.Deductions...))
 		s.Equal([]bool{true}, s.fence(c.Deductions...))
 		s.Equal(before, s.counters(sku))
-		s.Equal(order.Existing, s.one(c).Verdict)
+		s.Equal(order.VerdictExisting, s.one(c).Verdict)
 	}},
 	{"the order is there with another identity", func(s *shop) {
 		sku := s.sku("floor", 10)
@@ -114,7 +114,7 @@ var fenceTests = []test{
 		second := s.deducted("1", line(sku, 2))
 		s.Equal([]bool{false}, s.fence(second.Deductions...))
 		outcome := s.one(second)
-		s.Equal(order.Existing, outcome.Verdict)
+		s.Equal(order.VerdictExisting, outcome.Verdict)
 		s.Equal([]bool{false}, outcome.Consumed)
 	}},
 	{"nothing there", func(s *shop) {
@@ -128,7 +128,7 @@ var fenceTests = []test{
 		s.notThere("1")
 		for range 2 {
 			outcome := s.one(late)
-			s.Equal(order.Again, outcome.Verdict)
+			s.Equal(order.VerdictAgain, outcome.Verdict)
 			s.Equal([]bool{true}, outcome.Again)
 		}
 		s.notThere("1")
@@ -141,7 +141,7 @@ var fenceTests = []test{
 		late := s.deducted("1", line(sku, 2))
 		s.cancel("1")
 		s.Equal([]bool{false}, s.fence(late.Deductions...))
-		s.Equal(order.Existing, s.one(late).Verdict)
+		s.Equal(order.VerdictExisting, s.one(late).Verdict)
 	}},
 	{"of a stale epoch", func(s *shop) {
 		sku := s.sku("floor", 10)
@@ -150,7 +150,7 @@ var fenceTests = []test{
 		_, _, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
 		s.NoError(err)
 		s.Equal([]bool{true, false}, s.fence(booked.Deductions[0], late.Deductions[0]))
-		s.Equal(order.Again, s.one(late).Verdict)
+		s.Equal(order.VerdictAgain, s.one(late).Verdict)
 	}},
 	{"fences of older epochs are gone, and still hold", func(s *shop) {
 		sku := s.sku("floor", 10)
@@ -158,7 +158,7 @@ var fenceTests = []test{
 		s.fence(late.Deductions...)
 		_, _, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
 		s.NoError(err)
-		s.Equal(order.Again, s.one(late).Verdict)
+		s.Equal(order.VerdictAgain, s.one(late).Verdict)
 		// The same number in the new epoch is another identity.
 		fresh := s.deducted("1", line(sku, 2))
 		fresh.Deductions[0].Seq = late.Deductions[0].Seq
@@ -244,7 +244,7 @@ var raceTests = []test{
 			})
 		}
 		callers.Wait()
-		s.Equal(map[order.Verdict]int{order.Booked: 1, order.Existing: 15}, count)
+		s.Equal(map[order.Verdict]int{order.VerdictBooked: 1, order.VerdictExisting: 15}, count)
 		s.Equal(1, consumed)
 		s.Equal(int64(2), s.counters(sku).Allocated)
 	}},
@@ -270,9 +270,9 @@ var raceTests = []test{
 			s.Len(outcomes, 1)
 			s.Len(consumed, 1)
 			if consumed[0] {
-				s.Equal(order.Booked, outcomes[0].Verdict)
+				s.Equal(order.VerdictBooked, outcomes[0].Verdict)
 			} else {
-				s.Equal(order.Again, outcomes[0].Verdict)
+				s.Equal(order.VerdictAgain, outcomes[0].Verdict)
 			}
 		}
 	}},
@@ -294,7 +294,7 @@ var raceTests = []test{
 			})
 			callers.Wait()
 			s.Len(outcomes, 1)
-			s.Contains([]order.Verdict{order.Booked, order.Existing}, outcomes[0].Verdict)
+			s.Contains([]order.Verdict{order.VerdictBooked, order.VerdictExisting}, outcomes[0].Verdict)
 			o, err := s.store.Order(s.ctx, c.Order.ID)
 			s.NoError(err)
 			s.Equal(order.Cancelled, o.Status, "whatever came first")
@@ -322,7 +322,7 @@ var raceTests = []test{
 					c.Deductions = []inventory.Deduction{s.deductIn(counters[0].Epoch, counters[0].Store, c.Order.ID, c.Order.Lines[0])}
 					outcomes, _, err := s.store.Commit(s.ctx, []order.Commit{c})
 					assert.NoError(s.t, err)
-					assert.Contains(s.t, []order.Verdict{order.Booked, order.Again, order.Full}, outcomes[0].Verdict)
+					assert.Contains(s.t, []order.Verdict{order.VerdictBooked, order.VerdictAgain, order.VerdictFull}, outcomes[0].Verdict)
 				}
 			})
 		}

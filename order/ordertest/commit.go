@@ -31,7 +31,7 @@ var commitTests = []test{
 			s.book(s.deducted(fmt.Sprint(i), line(sku, 1)))
 		}
 		outcome := s.one(s.deducted("3", line(sku, 1)))
-		s.Equal(order.Full, outcome.Verdict)
+		s.Equal(order.VerdictFull, outcome.Verdict)
 		s.Zero(outcome.Line)
 		s.Zero(outcome.Left)
 		s.notThere("3")
@@ -41,7 +41,7 @@ var commitTests = []test{
 		sku := s.sku("floor", 3)
 		s.book(s.deducted("1", line(sku, 1)))
 		outcome := s.one(s.deducted("2", line(sku, 3)))
-		s.Equal(order.Full, outcome.Verdict)
+		s.Equal(order.VerdictFull, outcome.Verdict)
 		s.Equal(int64(2), outcome.Left)
 		s.notThere("2")
 		s.book(s.deducted("2", line(sku, 2))) // refusals are not remembered
@@ -53,7 +53,7 @@ var commitTests = []test{
 		before := s.counters(sku)
 		for range 2 {
 			outcome := s.one(c)
-			s.Equal(order.Existing, outcome.Verdict)
+			s.Equal(order.VerdictExisting, outcome.Verdict)
 			s.sameOrder(booked, outcome.Order)
 		}
 		s.Equal(before, s.counters(sku))
@@ -62,8 +62,8 @@ var commitTests = []test{
 		sku := s.sku("floor", 3)
 		c := s.deducted("1", line(sku, 3))
 		s.book(c)
-		s.Equal(order.Existing, s.one(c).Verdict)
-		s.Equal(order.Existing, s.one(s.direct("1", line(sku, 3))).Verdict)
+		s.Equal(order.VerdictExisting, s.one(c).Verdict)
+		s.Equal(order.VerdictExisting, s.one(s.direct("1", line(sku, 3))).Verdict)
 	}},
 	{"existing in a later epoch", func(s *shop) {
 		sku := s.sku("floor", 3)
@@ -72,7 +72,7 @@ var commitTests = []test{
 		_, _, err := s.store.BeginEpoch(s.ctx, sku, s.counters(sku).Epoch)
 		s.NoError(err)
 		outcome := s.one(c)
-		s.Equal(order.Existing, outcome.Verdict)
+		s.Equal(order.VerdictExisting, outcome.Verdict)
 		s.Equal([]bool{true}, outcome.Consumed)
 	}},
 	{"existing and cancelled", func(s *shop) {
@@ -81,7 +81,7 @@ var commitTests = []test{
 		s.book(c)
 		cancelled, _ := s.cancel("1")
 		outcome := s.one(c)
-		s.Equal(order.Existing, outcome.Verdict)
+		s.Equal(order.VerdictExisting, outcome.Verdict)
 		s.sameOrder(cancelled, outcome.Order)
 		s.Equal(order.Cancelled, outcome.Order.Status)
 		s.Equal([]bool{true}, outcome.Consumed, "whatever became of the order since")
@@ -100,7 +100,7 @@ var commitTests = []test{
 			s.direct("1", line(a, 4)),
 		} {
 			outcome := s.one(c)
-			s.Equal(order.Conflict, outcome.Verdict)
+			s.Equal(order.VerdictConflict, outcome.Verdict)
 			s.NotContains(outcome.Consumed, true)
 		}
 		s.Equal(int64(3), s.counters(a).Allocated)
@@ -110,12 +110,12 @@ var commitTests = []test{
 		sku := s.sku("floor", 10)
 		s.book(s.deducted("1", line(sku, 3)))
 		s.cancel("1")
-		s.Equal(order.Conflict, s.one(s.deducted("1", line(sku, 4))).Verdict)
+		s.Equal(order.VerdictConflict, s.one(s.deducted("1", line(sku, 4))).Verdict)
 	}},
 	{"conflict though the SKU is unknown", func(s *shop) {
 		sku := s.sku("floor", 10)
 		s.book(s.deducted("1", line(sku, 3)))
-		s.Equal(order.Conflict, s.one(s.direct("1", line(s.name+"nothing", 3))).Verdict)
+		s.Equal(order.VerdictConflict, s.one(s.direct("1", line(s.name+"nothing", 3))).Verdict)
 	}},
 	{"the other attributes make no other order", func(s *shop) {
 		sku := s.sku("floor", 10)
@@ -123,7 +123,7 @@ var commitTests = []test{
 		c := s.deducted("1", line(sku, 3))
 		c.Order.Status = order.Cancelled
 		c.Order.CreatedAt = c.Deductions[0].At
-		s.Equal(order.Existing, s.one(c).Verdict)
+		s.Equal(order.VerdictExisting, s.one(c).Verdict)
 	}},
 	{"again by a stale epoch", func(s *shop) {
 		a, b := s.sku("a", 10), s.sku("b", 10)
@@ -131,7 +131,7 @@ var commitTests = []test{
 		_, _, err := s.store.BeginEpoch(s.ctx, b, s.counters(b).Epoch)
 		s.NoError(err)
 		outcome := s.one(c)
-		s.Equal(order.Again, outcome.Verdict)
+		s.Equal(order.VerdictAgain, outcome.Verdict)
 		s.Equal([]bool{false, true}, outcome.Again, "only that line is to be deducted again")
 		s.notThere("1")
 		s.Zero(s.counters(a).Allocated)
@@ -144,7 +144,7 @@ var commitTests = []test{
 		c := s.deducted("1", line(a, 1), line(b, 1))
 		s.Equal([]bool{false}, s.fence(c.Deductions[0]))
 		outcome := s.one(c)
-		s.Equal(order.Again, outcome.Verdict)
+		s.Equal(order.VerdictAgain, outcome.Verdict)
 		s.Equal([]bool{true, false}, outcome.Again)
 		s.notThere("1")
 		c.Deductions[0] = s.deduct(c.Order.ID, c.Order.Lines[0])
@@ -156,17 +156,17 @@ var commitTests = []test{
 		a, b := s.sku("a", 0), s.sku("b", 10)
 		c := s.deducted("1", line(a, 1), line(b, 1))
 		s.fence(c.Deductions[1])
-		s.Equal(order.Again, s.one(c).Verdict)
+		s.Equal(order.VerdictAgain, s.one(c).Verdict)
 	}},
 	{"unknown", func(s *shop) {
 		sku := s.sku("floor", 10)
 		outcome := s.one(s.deducted("1", line(sku, 1), line(s.name+"nothing", 1)))
-		s.Equal(order.Unknown, outcome.Verdict)
+		s.Equal(order.VerdictUnknown, outcome.Verdict)
 		s.Equal(1, outcome.Line)
 		s.notThere("1")
 		s.Zero(s.counters(sku).Allocated)
 
-		s.Equal(order.Unknown, s.one(s.direct("2", line(s.name+"nothing", 1))).Verdict)
+		s.Equal(order.VerdictUnknown, s.one(s.direct("2", line(s.name+"nothing", 1))).Verdict)
 		s.book(s.deducted("1", line(sku, 1))) // refusals are not remembered
 	}},
 	{"direct shrinks the supply", func(s *shop) {
@@ -179,7 +179,7 @@ var commitTests = []test{
 		s.Zero(c.TopSeq)
 		s.Greater(c.Version, before.Version)
 		s.Equal(int64(7), c.Supply().Units)
-		s.Equal(order.Full, s.one(s.direct("2", line(sku, 8))).Verdict)
+		s.Equal(order.VerdictFull, s.one(s.direct("2", line(sku, 8))).Verdict)
 		s.Equal(c, s.counters(sku))
 	}},
 	{"direct for one line", func(s *shop) {
@@ -188,7 +188,7 @@ var commitTests = []test{
 		c := s.deducted("1", line(a, 2), line(b, 3))
 		c.Deductions[1] = inventory.Deduction{}
 		outcome := s.one(c)
-		s.Equal(order.Booked, outcome.Verdict)
+		s.Equal(order.VerdictBooked, outcome.Verdict)
 		s.Equal([]bool{true, false}, outcome.Consumed)
 		s.Equal(beforeA.Supply().Units, s.counters(a).Supply().Units)
 		s.Equal(beforeA.Version, s.counters(a).Version)
@@ -207,7 +207,7 @@ var commitTests = []test{
 		last := lines[len(lines)-1].SKU
 		s.book(s.deducted("2", line(last, 1)))
 		outcome := s.one(s.deducted("3", lines...))
-		s.Equal(order.Full, outcome.Verdict)
+		s.Equal(order.VerdictFull, outcome.Verdict)
 		s.Equal(len(lines)-1, outcome.Line)
 		s.Equal(int64(1), outcome.Left)
 		for _, l := range lines[:len(lines)-1] {
@@ -257,7 +257,7 @@ var batchTests = []test{
 			s.deducted("5", line(sku, 1)),
 			s.deducted("6", line(sku, 1)),
 		)
-		s.Equal([]order.Verdict{order.Booked, order.Full, order.Booked, order.Full, order.Booked, order.Full}, verdicts(outcomes))
+		s.Equal([]order.Verdict{order.VerdictBooked, order.VerdictFull, order.VerdictBooked, order.VerdictFull, order.VerdictBooked, order.VerdictFull}, verdicts(outcomes))
 		s.Equal(int64(2), outcomes[1].Left)
 		s.Equal(int64(1), outcomes[3].Left)
 		s.Equal(int64(0), outcomes[5].Left)
@@ -266,7 +266,7 @@ var batchTests = []test{
 	{"same ID and content twice", func(s *shop) {
 		sku := s.sku("floor", 10)
 		outcomes := s.commit(s.deducted("1", line(sku, 3)), s.deducted("1", line(sku, 3)))
-		s.Equal([]order.Verdict{order.Booked, order.Existing}, verdicts(outcomes))
+		s.Equal([]order.Verdict{order.VerdictBooked, order.VerdictExisting}, verdicts(outcomes))
 		s.Equal([]bool{true}, outcomes[0].Consumed)
 		s.Equal([]bool{false}, outcomes[1].Consumed)
 		s.sameOrder(outcomes[0].Order, outcomes[1].Order)
@@ -275,7 +275,7 @@ var batchTests = []test{
 	{"same ID twice, other content", func(s *shop) {
 		sku := s.sku("floor", 10)
 		outcomes := s.commit(s.deducted("1", line(sku, 3)), s.deducted("1", line(sku, 4)), s.deducted("2", line(sku, 1)))
-		s.Equal([]order.Verdict{order.Booked, order.Conflict, order.Booked}, verdicts(outcomes))
+		s.Equal([]order.Verdict{order.VerdictBooked, order.VerdictConflict, order.VerdictBooked}, verdicts(outcomes))
 		s.Equal(int64(4), s.counters(sku).Allocated)
 	}},
 	{"same ID twice, the first refused", func(s *shop) {
@@ -289,8 +289,8 @@ var batchTests = []test{
 			s.deducted("4", line(sku, 11)), s.deducted("4", line(sku, 11)),
 		)
 		s.Equal([]order.Verdict{
-			order.Full, order.Booked, order.Again, order.Booked,
-			order.Unknown, order.Booked, order.Full, order.Full,
+			order.VerdictFull, order.VerdictBooked, order.VerdictAgain, order.VerdictBooked,
+			order.VerdictUnknown, order.VerdictBooked, order.VerdictFull, order.VerdictFull,
 		}, verdicts(outcomes))
 		s.Equal(int64(5), s.counters(sku).Allocated)
 	}},
@@ -308,8 +308,8 @@ var batchTests = []test{
 			s.deducted("fits", line(a, 9), line(c, 1)), s.direct("direct", line(b, 10)),
 		)
 		s.Equal([]order.Verdict{
-			order.Existing, order.Existing, order.Conflict, order.Again,
-			order.Full, order.Unknown, order.Booked, order.Booked,
+			order.VerdictExisting, order.VerdictExisting, order.VerdictConflict, order.VerdictAgain,
+			order.VerdictFull, order.VerdictUnknown, order.VerdictBooked, order.VerdictBooked,
 		}, verdicts(outcomes))
 		s.Equal(order.Cancelled, outcomes[1].Order.Status)
 		s.Equal([]bool{false}, outcomes[1].Consumed)
@@ -338,17 +338,17 @@ var batchTests = []test{
 				lines = append(lines, line(skus[0], int64(i%5+1)))
 			}
 			c := s.direct(fmt.Sprint(i), lines...)
-			verdict := order.Booked
+			verdict := order.VerdictBooked
 			for _, l := range lines {
 				of := epochs[l.SKU]
 				c.Deductions = append(c.Deductions, s.deductIn(max(1, of.Epoch), of.Store, c.Order.ID, l))
 				if _, known := left[l.SKU]; !known {
-					verdict = order.Unknown
-				} else if verdict == order.Booked && left[l.SKU] < l.Quantity {
-					verdict = order.Full
+					verdict = order.VerdictUnknown
+				} else if verdict == order.VerdictBooked && left[l.SKU] < l.Quantity {
+					verdict = order.VerdictFull
 				}
 			}
-			if verdict == order.Booked {
+			if verdict == order.VerdictBooked {
 				for _, l := range lines {
 					left[l.SKU] -= l.Quantity
 				}
@@ -360,14 +360,14 @@ var batchTests = []test{
 			s.Equal(n, s.counters(sku).Left(), sku)
 		}
 		for i := range want {
-			if want[i] == order.Booked {
-				want[i] = order.Existing
+			if want[i] == order.VerdictBooked {
+				want[i] = order.VerdictExisting
 			}
 		}
 		again := s.commit(commits...)
 		s.Equal(want, verdicts(again))
 		for i := range want {
-			if want[i] == order.Existing {
+			if want[i] == order.VerdictExisting {
 				s.NotContains(again[i].Consumed, false)
 			}
 		}
@@ -417,7 +417,7 @@ var consumedTests = []test{
 		s.book(c)
 		c.Order.Customer = "c-18"
 		outcome := s.one(c)
-		s.Equal(order.Conflict, outcome.Verdict)
+		s.Equal(order.VerdictConflict, outcome.Verdict)
 		s.Equal([]bool{true}, outcome.Consumed, "it is to be settled all the same")
 	}},
 	{"by an order that was cancelled", func(s *shop) {
@@ -435,7 +435,7 @@ var lookTests = []test{
 		sku := s.sku("floor", 10)
 		c := s.deducted("1", line(sku, 3))
 		before := s.counters(sku)
-		s.Equal(order.New, s.look(c)[0].Verdict)
+		s.Equal(order.VerdictNew, s.look(c)[0].Verdict)
 		s.Equal(before, s.counters(sku))
 		s.notThere("1")
 		s.book(c)
@@ -448,7 +448,7 @@ var lookTests = []test{
 		s.cancel("2")
 		before := s.counters(sku)
 		outcomes := s.look(c, second, s.deducted("1", line(sku, 4)), s.deducted("2", line(sku, 1)), s.deducted("3", line(sku, 1)), c)
-		s.Equal([]order.Verdict{order.Existing, order.Existing, order.Conflict, order.Existing, order.New, order.Existing}, verdicts(outcomes))
+		s.Equal([]order.Verdict{order.VerdictExisting, order.VerdictExisting, order.VerdictConflict, order.VerdictExisting, order.VerdictNew, order.VerdictExisting}, verdicts(outcomes))
 		s.sameOrder(booked, outcomes[0].Order)
 		s.Equal([]bool{true}, outcomes[0].Consumed)
 		s.Equal([]bool{false}, outcomes[1].Consumed)
@@ -458,10 +458,10 @@ var lookTests = []test{
 	{"without deductions", func(s *shop) {
 		sku := s.sku("floor", 10)
 		s.book(s.deducted("1", line(sku, 3)))
-		s.Equal(order.Existing, s.look(s.direct("1", line(sku, 3)))[0].Verdict)
+		s.Equal(order.VerdictExisting, s.look(s.direct("1", line(sku, 3)))[0].Verdict)
 	}},
 	{"of an unknown SKU", func(s *shop) {
-		s.Equal(order.New, s.look(s.direct("1", line(s.name+"nothing", 3)))[0].Verdict)
+		s.Equal(order.VerdictNew, s.look(s.direct("1", line(s.name+"nothing", 3)))[0].Verdict)
 	}},
 	{"1000 and none", func(s *shop) {
 		sku := s.sku("floor", 10)
@@ -471,7 +471,7 @@ var lookTests = []test{
 			commits = append(commits, s.direct(fmt.Sprint(i), line(sku, 1)))
 		}
 		for i, outcome := range s.look(commits...) {
-			s.Equal(i == 17, outcome.Verdict == order.Existing)
+			s.Equal(i == 17, outcome.Verdict == order.VerdictExisting)
 		}
 		s.Empty(s.look())
 	}},

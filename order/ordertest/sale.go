@@ -59,7 +59,7 @@ var putOnSaleTests = []test{
 	{"capacity 0 and the largest", func(s *shop) {
 		none, most := s.sku("none", 0), s.sku("most", inventory.MaxCapacity)
 		outcome := s.one(s.direct("1", line(none, 1)))
-		s.Equal(order.Full, outcome.Verdict)
+		s.Equal(order.VerdictFull, outcome.Verdict)
 		s.Zero(outcome.Left)
 		s.book(s.direct("2", line(most, inventory.MaxQuantity)))
 		s.Equal(int64(inventory.MaxCapacity-inventory.MaxQuantity), s.counters(most).Left())
@@ -121,11 +121,11 @@ var setCapacityTests = []test{
 		s.Equal(int64(5), c.Supply().Units)
 
 		outcome := s.one(s.deducted("3", line(sku, 1)))
-		s.Equal(order.Full, outcome.Verdict)
+		s.Equal(order.VerdictFull, outcome.Verdict)
 		s.Zero(outcome.Left, "what is left is never negative")
 
 		s.cancel("1") // 4 are sold of 5
-		s.Equal(order.Full, s.one(s.deducted("4", line(sku, 2))).Verdict)
+		s.Equal(order.VerdictFull, s.one(s.deducted("4", line(sku, 2))).Verdict)
 		s.book(s.deducted("3", line(sku, 1)))
 		s.Zero(s.counters(sku).Left())
 	}},
@@ -160,7 +160,7 @@ var beginEpochTests = []test{
 		s.Equal(int64(6), c.Supply().Units, "what is left, as Redis starts with nothing taken")
 
 		outcome := s.one(late)
-		s.Equal(order.Again, outcome.Verdict)
+		s.Equal(order.VerdictAgain, outcome.Verdict)
 		s.Equal([]bool{true}, outcome.Again)
 		s.notThere("2")
 		s.book(s.deducted("2", line(sku, 1)))

@@ -142,8 +142,8 @@ func (s *shop) commit(commits ...order.Commit) []order.Outcome {
 	s.NoError(err)
 	s.checkAnswer(commits, outcomes, counters)
 	for i, outcome := range outcomes {
-		s.NotEqual(order.New, outcome.Verdict, "only Look says New")
-		if outcome.Verdict == order.Booked {
+		s.NotEqual(order.VerdictNew, outcome.Verdict, "only Look says New")
+		if outcome.Verdict == order.VerdictBooked {
 			s.mu.Lock()
 			s.booked[commits[i].Order.ID] = outcome.Order
 			s.mu.Unlock()
@@ -162,7 +162,7 @@ func (s *shop) one(c order.Commit) order.Outcome {
 func (s *shop) book(c order.Commit) order.Order {
 	s.t.Helper()
 	outcome := s.one(c)
-	s.Equal(order.Booked, outcome.Verdict)
+	s.Equal(order.VerdictBooked, outcome.Verdict)
 	return outcome.Order
 }
 
@@ -173,7 +173,7 @@ func (s *shop) look(commits ...order.Commit) []order.Outcome {
 	s.NoError(err)
 	s.checkAnswer(commits, outcomes, counters)
 	for _, outcome := range outcomes {
-		s.Contains([]order.Verdict{order.New, order.Existing, order.Conflict}, outcome.Verdict)
+		s.Contains([]order.Verdict{order.VerdictNew, order.VerdictExisting, order.VerdictConflict}, outcome.Verdict)
 	}
 	return outcomes
 }
@@ -185,7 +185,7 @@ func (s *shop) checkAnswer(commits []order.Commit, outcomes []order.Outcome, cou
 		c := commits[i]
 		s.Len(outcome.Consumed, len(c.Deductions))
 		switch outcome.Verdict {
-		case order.Booked:
+		case order.VerdictBooked:
 			o := outcome.Order
 			s.Equal(c.Order.ID, o.ID)
 			s.Equal(c.Order.Customer, o.Customer)
@@ -196,24 +196,24 @@ func (s *shop) checkAnswer(commits []order.Commit, outcomes []order.Outcome, cou
 			for l, d := range c.Deductions {
 				s.Equal(d != inventory.Deduction{}, outcome.Consumed[l], "a booked order consumed its deductions")
 			}
-		case order.Existing:
+		case order.VerdictExisting:
 			s.Equal(c.Order.ID, outcome.Order.ID)
-		case order.Again:
+		case order.VerdictAgain:
 			s.Len(outcome.Again, len(c.Deductions))
 			s.Contains(outcome.Again, true)
 			for l, dead := range outcome.Again {
 				s.False(dead && c.Deductions[l] == inventory.Deduction{}, "what is dead is a deduction")
 			}
 			s.NotContains(outcome.Consumed, true)
-		case order.Full, order.Unknown:
+		case order.VerdictFull, order.VerdictUnknown:
 			s.GreaterOrEqual(outcome.Line, 0)
 			s.Less(outcome.Line, len(c.Order.Lines))
 			s.NotContains(outcome.Consumed, true)
-		case order.Failed:
+		case order.VerdictFailed:
 			s.Error(outcome.Err)
-		case order.New:
+		case order.VerdictNew:
 			s.NotContains(outcome.Consumed, true)
-		case order.Conflict:
+		case order.VerdictConflict:
 		}
 	}
 	s.checkCounters(counters)

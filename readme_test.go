@@ -49,6 +49,7 @@ func sell(ctx context.Context, shop *booking.Service) error {
 	case errors.Is(err, inventory.ErrSoldOut): // nothing was taken
 	case errors.Is(err, inventory.ErrTryAgain): // units in flight may come back within seconds
 	case errors.Is(err, order.ErrOutcomeUnknown): // ask again with the same ID
+	default: // a bad request, an unknown SKU, an ID used for another order, …: see Book
 	}
 	return err
 }

@@ -141,9 +141,10 @@ func (a *attempt) giveBack(ctx context.Context, deductions ...inventory.Deductio
 		return
 	}
 	// Also when the caller has left: somebody else may be waiting for the units.
-	ctx, cancel := a.s.bound(context.WithoutCancel(ctx))
-	defer cancel()
-	if err := a.s.config.Inventory.Restore(ctx, held...); err != nil {
+	err := a.s.briefly(context.WithoutCancel(ctx), func(ctx context.Context) error {
+		return a.s.config.Inventory.Restore(ctx, held...)
+	})
+	if err != nil {
 		a.s.log.DebugContext(ctx, "lastunit: could not restore; the sweep does it", "order", a.order.ID, "error", err)
 	}
 }
@@ -215,7 +216,7 @@ func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*orde
 				return existing, meant
 			}
 		default:
-			return nil, err
+			return a.withoutRedis(ctx, err)
 		}
 		if renewed {
 			if renewals++; renewals > maxRenewals {
@@ -233,6 +234,15 @@ func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*orde
 		}
 		wait = min(2*wait, maxWait)
 	}
+}
+
+// withoutRedis is the answer when Redis could not be asked: a second click gets
+// its order all the same.
+func (a *attempt) withoutRedis(ctx context.Context, cause error) (existing *order.Outcome, _ error) {
+	if found, err := a.s.looks.Do(ctx, order.Commit{Order: a.order}); err == nil && found.Verdict != order.VerdictNew {
+		return &found.Outcome, nil
+	}
+	return nil, cause
 }
 
 // short finds out what it means that Redis has too few units: the order is

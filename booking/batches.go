@@ -71,12 +71,17 @@ func (at *settlement) doubt(d inventory.Deduction) {
 // merge joins two settlements of one SKU; the newer supply counts.
 func (at *settlement) merge(other settlement) {
 	a, b := at.counters, other.counters
+	switch {
+	case a.Epoch != b.Epoch: // a loss was one of its own epoch
+		at.lost = a.Epoch > b.Epoch && at.lost || b.Epoch > a.Epoch && other.lost
+	default:
+		at.lost = at.lost || other.lost
+	}
 	if b.Epoch > a.Epoch || b.Epoch == a.Epoch && (b.Version > a.Version || b.Version == a.Version && b.Admitted > a.Admitted) {
 		at.counters = b
 	}
 	at.consumed = append(at.consumed, other.consumed...)
 	at.push = at.push || other.push
-	at.lost = at.lost || other.lost
 }
 
 // settleBatch tells Redis what Postgres decided, once for each SKU.

@@ -12,12 +12,13 @@ import (
 
 // Request asks for an order.
 type Request struct {
-	// ID names the order: 1 to 128 bytes. It is the idempotency key: choose it
-	// before the first try, and use it for every further one. Left empty, an ID
-	// is made, and a call that fails can't be asked about again.
+	// ID names the order: 1 to 128 bytes of UTF-8 without control characters. It
+	// is the idempotency key: choose it before the first try, and use it for
+	// every further one. Left empty, an ID is made, and a call that fails can't
+	// be asked about again.
 	ID string `json:"id"`
 
-	// Customer is who orders: 1 to 128 bytes. It is part of the content that a
+	// Customer is who orders: an ID like the order's. It is part of the content that a
 	// repeated ID must agree with.
 	Customer string `json:"customer"`
 
@@ -43,15 +44,20 @@ func (r Request) order() (order.Order, error) {
 // Book sells: it returns once the order is confirmed in Postgres. The same
 // request again, at any time and in any process, returns the same order.
 //
-// It refuses with an inventory.StockError, which is inventory.ErrSoldOut or, if
-// units now in flight may come back, inventory.ErrTryAgain; with
-// order.ErrUnknownSKU; with order.ErrIdempotencyConflict if the ID was used for
-// another customer or other lines; with order.ErrCancelled, beside the order,
-// if the order was cancelled; with order.ErrRejected if a constraint of your own
-// in the database refuses it. After a refusal nothing is taken, and the same ID
-// may be tried again.
+// The errors, and what to do:
 //
-// Any other error is order.ErrOutcomeUnknown: ask again with the same ID.
+//	inventory.ErrSoldOut          a refusal: too few units are left (*inventory.StockError)
+//	inventory.ErrTryAgain         all that is left is in flight; it waited a quarter of a
+//	                              second already: ask again in a second, for some seconds
+//	order.ErrUnknownSKU           a refusal: never put on sale (*order.SKUError)
+//	order.ErrIdempotencyConflict  the ID was used for another customer or other lines
+//	order.ErrCancelled            the order was cancelled; it comes beside the error
+//	order.ErrRejected             a constraint of your own in the database refuses it
+//	inventory.ErrInvalid          a bound is broken (*inventory.InvalidError)
+//	order.ErrNotMigrated          call order.Migrate
+//	order.ErrOutcomeUnknown       any other error: ask again with the same ID
+//
+// After the refusals nothing is taken, and the same ID may be tried again.
 func (s *Service) Book(ctx context.Context, request Request) (order.Order, error) {
 	o, err := request.order()
 	if err != nil {

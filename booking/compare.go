@@ -8,18 +8,18 @@ import (
 // Kind says in what way the two sides of a SKU differ.
 type Kind string
 
-// The kinds of difference, and what repairs each.
+// The kinds of difference, which number differs, and what repairs it.
 const (
-	KindMissing   Kind = "missing"   // Redis has no counters: rebuild
-	KindForeign   Kind = "foreign"   // Redis has those of another order store: rebuild
-	KindGarbage   Kind = "garbage"   // Redis has something else there: rebuild
-	KindEpoch     Kind = "epoch"     // Redis has another epoch: rebuild
-	KindVersion   Kind = "version"   // Redis has an older supply: push
-	KindSupply    Kind = "supply"    // Redis has another supply of the same version: rebuild
-	KindLost      Kind = "lost"      // Redis took less than Postgres admitted: rebuild
-	KindStuck     Kind = "stuck"     // Redis took more than can be explained: rebuild
-	KindUnsettled Kind = "unsettled" // Redis has deductions that are neither settled nor restored: sweep
-	KindAllocated Kind = "allocated" // Postgres's counter is not the sum of its live orders: recount
+	KindMissing   Kind = "missing"   // epoch: Redis has no counters; rebuild
+	KindForeign   Kind = "foreign"   // epoch: Redis has those of another order store; rebuild
+	KindGarbage   Kind = "garbage"   // epoch: Redis has something else there; rebuild
+	KindEpoch     Kind = "epoch"     // epoch; rebuild
+	KindVersion   Kind = "version"   // version: Redis has an older supply; push
+	KindSupply    Kind = "supply"    // units, or version: Redis has a supply that there never was; rebuild
+	KindLost      Kind = "lost"      // units: Redis took less than Postgres admitted; rebuild
+	KindStuck     Kind = "stuck"     // units: Redis settled more than Postgres admitted; rebuild
+	KindUnsettled Kind = "unsettled" // units: Redis has deductions that are neither settled nor restored; sweep
+	KindAllocated Kind = "allocated" // units: Postgres's counter is not the sum of its live orders; recount
 )
 
 // Difference is one way in which the two sides of a SKU differ.

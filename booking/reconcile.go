@@ -27,8 +27,12 @@ const (
 // Under traffic there are always Unsettled deductions; all else is a difference
 // then too. A repair sweeps only those that are older than Config.SweepAfter.
 // What was repaired is among the differences of that call; call again to see
-// that they are gone.
+// that they are gone. A server that does not answer is inventory.ErrUnavailable
+// or order.ErrUnavailable; in a repair, order.ErrOutcomeUnknown.
 func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]Difference, error) {
+	if mode != DryRun && mode != Repair {
+		return nil, &inventory.InvalidError{Field: "mode", Reason: "is neither DryRun nor Repair"}
+	}
 	for _, sku := range skus {
 		if err := inventory.CheckID("sku", sku); err != nil {
 			return nil, err
@@ -36,7 +40,7 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 	}
 	tallies, err := s.config.Orders.Tally(ctx, skus...)
 	if err != nil {
-		return nil, unknown(err)
+		return nil, err
 	}
 	var differences []Difference
 	for page := range slices.Chunk(tallies, checkPage) {
@@ -56,7 +60,7 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 		}
 		found, stocks, err := s.compareAll(ctx, before)
 		if err != nil {
-			return differences, unknown(err)
+			return differences, err
 		}
 		for i, difference := range found {
 			if difference.Kind != "" {

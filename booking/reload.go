@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -56,6 +57,25 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 	})
 }
 
+// briefly runs a call to Redis that need not succeed. It returns after
+// bringPatience, whatever the client does with a context.
+func (s *Service) briefly(ctx context.Context, run func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, bringPatience)
+	done := make(chan error, 1)
+	s.inHand.enter()
+	go func() {
+		defer s.inHand.leave()
+		defer cancel()
+		done <- run(ctx)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // joinedCall makes calls with one key share one run. As others may have joined,
 // the first one's leaving does not end it.
 func (s *Service) joinedCall(ctx context.Context, group *singleflight.Group, key string, run func(context.Context) error) error {
@@ -74,14 +94,21 @@ func (s *Service) joinedCall(ctx context.Context, group *singleflight.Group, key
 	}
 }
 
+// bringPatience bounds how long a call waits for Redis when Postgres has done
+// its work already and Redis would only hear of it.
+const bringPatience = time.Second
+
 // bring lets the repository have a supply: it pushes it, and reloads where
 // there is nothing to push to. What fails now is made good by Run.
 func (s *Service) bring(ctx context.Context, c order.Counters) {
 	s.shelf.observeCounters(c)
-	err := s.config.Inventory.Push(ctx, c.Supply())
-	if errors.Is(err, inventory.ErrNotLoaded) {
-		err = s.reload(ctx, c.SKU, c.Epoch, err.Error())
-	}
+	err := s.briefly(ctx, func(ctx context.Context) error {
+		err := s.config.Inventory.Push(ctx, c.Supply())
+		if errors.Is(err, inventory.ErrNotLoaded) {
+			err = s.reload(ctx, c.SKU, c.Epoch, err.Error())
+		}
+		return err
+	})
 	if err != nil {
 		s.log.WarnContext(ctx, "lastunit: a supply did not reach the inventory; the next check brings it",
 			"sku", c.SKU, "version", c.Version, "error", err)

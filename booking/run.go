@@ -28,17 +28,18 @@ func (s *Service) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	failing := false
 	for {
-		err := s.check(ctx)
+		checked, err := s.check(ctx)
 		switch {
 		case ctx.Err() != nil:
 			s.finish(context.WithoutCancel(ctx))
 			return nil
 		case err != nil && !failing:
+			failing = true
 			s.log.WarnContext(ctx, "lastunit: the background work fails; trying on", "error", err)
-		case err == nil && failing:
+		case err == nil && failing && checked:
+			failing = false
 			s.log.InfoContext(ctx, "lastunit: the background work goes on")
 		}
-		failing = err != nil
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -60,21 +61,24 @@ func (s *Service) finish(ctx context.Context) {
 	}
 }
 
-// check does the background work of all partitions that are due.
-func (s *Service) check(ctx context.Context) error {
+// check does the background work of all partitions that are due, and says
+// whether any SKU was among them.
+func (s *Service) check(ctx context.Context) (checked bool, _ error) {
 	for ctx.Err() == nil {
 		claimed, err := s.claim(ctx)
 		if err != nil || len(claimed) == 0 {
-			return err
+			return checked, err
 		}
 		for _, partition := range claimed {
-			err = errors.Join(err, s.checkPartition(ctx, partition))
+			n, failed := s.checkPartition(ctx, partition)
+			checked = checked || n > 0
+			err = errors.Join(err, failed)
 		}
 		if err != nil {
-			return err
+			return checked, err
 		}
 	}
-	return ctx.Err()
+	return checked, ctx.Err()
 }
 
 func (s *Service) claim(ctx context.Context) ([]int, error) {
@@ -83,15 +87,15 @@ func (s *Service) claim(ctx context.Context) ([]int, error) {
 	return s.config.Orders.Claim(ctx, s.config.CheckEvery, claimLimit)
 }
 
-func (s *Service) checkPartition(ctx context.Context, partition int) error {
+func (s *Service) checkPartition(ctx context.Context, partition int) (checked int, _ error) {
 	after := ""
 	for {
 		page, err := s.checkSKUs(ctx, partition, after)
 		if err != nil {
-			return fmt.Errorf("check partition %d after SKU %q: %w", partition, after, err)
+			return checked, fmt.Errorf("compare the two sides: %w", err)
 		}
-		if len(page) < checkPage {
-			return nil
+		if checked += len(page); len(page) < checkPage {
+			return checked, nil
 		}
 		after = page[len(page)-1].SKU
 	}

@@ -25,8 +25,8 @@ type Config struct {
 	// Defaults to slog.Default().
 	Logger *slog.Logger
 
-	// Timeout bounds every call whose context has no earlier deadline.
-	// Defaults to 10 seconds.
+	// Timeout bounds every call whose context has no earlier deadline, but
+	// Reconcile. Defaults to 10 seconds.
 	Timeout time.Duration
 
 	// SweepAfter is the age at which an unsettled deduction is taken for
@@ -52,6 +52,7 @@ type Config struct {
 // all. Ask again with the same arguments. The cause is kept:
 // inventory.ErrUnavailable, order.ErrUnavailable, context.DeadlineExceeded.
 // Order, Orders and Stock change nothing: they say order.ErrUnavailable.
+// order.ErrNotMigrated if the database has no tables.
 type Service struct {
 	config Config
 	log    *slog.Logger
@@ -111,8 +112,9 @@ func (s *Service) bound(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, s.config.Timeout)
 }
 
-// PutOnSale makes a SKU with a capacity, and makes its units available. If it
-// is there with the same capacity, that is no error; with another one, it is
+// PutOnSale makes a SKU with a capacity. When it returns, Postgres has it, and
+// buyers find its units, or do as soon as Redis can be reached. If it is there
+// with the same capacity, that is no error; with another one, it is
 // order.ErrAlreadyOnSale.
 func (s *Service) PutOnSale(ctx context.Context, item order.Item) error {
 	ctx, cancel := s.bound(ctx)
@@ -125,9 +127,10 @@ func (s *Service) PutOnSale(ctx context.Context, item order.Item) error {
 	return nil
 }
 
-// SetCapacity changes how many units there are of a SKU. Buyers see it when the
-// call returns. It may be less than what is sold: then nothing is sold until
-// enough was cancelled. It fails with order.ErrUnknownSKU.
+// SetCapacity changes how many units there are of a SKU. When it returns,
+// Postgres has it, and buyers see it, or do as soon as Redis can be reached. It
+// may be less than what is sold: then nothing is sold until enough was
+// cancelled. To end a sale, set it to 0. It fails with order.ErrUnknownSKU.
 func (s *Service) SetCapacity(ctx context.Context, sku string, capacity int64) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -139,8 +142,8 @@ func (s *Service) SetCapacity(ctx context.Context, sku string, capacity int64) e
 	return nil
 }
 
-// Cancel gives the units of an order back and returns the order as it is then:
-// cancelled, or expired if it was. To cancel twice is no error. An ID that was
+// Cancel gives the units of an order back and returns the order as it is then.
+// To cancel twice is no error. An ID that was
 // never booked is cancelled for good, without customer and lines, so that a
 // late original can't book it. That stores a row: let nobody cancel who may not.
 func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
@@ -174,7 +177,8 @@ func (s *Service) Orders(ctx context.Context, query order.Query) (order.Page, er
 var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid,
 	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrNotFound,
-	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrOutcomeUnknown,
+	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated,
+	order.ErrOutcomeUnknown,
 }
 
 // unknown makes every error that is not definite an order.ErrOutcomeUnknown,

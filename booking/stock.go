@@ -30,14 +30,24 @@ func (s *Service) Stock(ctx context.Context, sku string) (Stock, error) {
 		return Stock{}, err
 	}
 	stock := Stock{SKU: sku, Capacity: c.Capacity, Allocated: c.Allocated, Available: max(0, c.Left())}
-	redis, err := s.config.Inventory.Stock(ctx, sku)
+	taken := make(chan int64, 1)
+	err = s.briefly(ctx, func(ctx context.Context) error {
+		redis, err := s.config.Inventory.Stock(ctx, sku)
+		if err == nil && usable(c, redis[0]) {
+			taken <- redis[0].Taken
+		}
+		return err
+	})
 	if err != nil {
 		s.log.DebugContext(ctx, "lastunit: the inventory's stock could not be read", "sku", sku, "error", err)
-	} else if usable(c, redis[0]) {
+	}
+	select {
+	case taken := <-taken:
 		// Deductions that Postgres has and Redis has not settled yet are no
 		// longer in flight: they are allocated.
-		stock.InFlight = max(0, redis[0].Taken-c.Admitted)
+		stock.InFlight = max(0, taken-c.Admitted)
 		stock.Available = max(0, c.Left()-stock.InFlight)
+	default:
 	}
 	return stock, nil
 }

@@ -11,11 +11,17 @@
 // # Redis
 //
 // Redis 7.0 or newer, alone, with replicas, or as a cluster. The user of the
-// connection needs the keys of the prefix, and the commands evalsha, eval, time,
-// type, hget, hmget, hset, hdel, hscan and del:
+// connection needs the keys of the prefix, and these commands:
 //
 //	ACL SETUSER shop on >PASSWORD ~lastunit:* +evalsha +eval +time +type +hget +hmget +hset +hdel +hscan +del
 //
+// Your own use of the client may need more: ping for a health check, select for
+// a database other than 0, client|setname for a client name.
+//
 // Let maxmemory-policy be noeviction. A key that Redis evicts is noticed and
 // rebuilt, but that costs time.
+//
+// With go-redis, set ContextTimeoutEnabled, so that a call ends with its context
+// and not only with ReadTimeout, and a PoolSize of 50 or more: each booking is a
+// call of its own.
 package inventory

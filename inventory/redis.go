@@ -192,7 +192,7 @@ func (r *Redis) clock(ctx context.Context, sku string) (int64, error) {
 	}
 	now, err := r.client.Time(ctx).Result()
 	if err != nil {
-		return 0, unavailable("ask the time for", sku, err)
+		return 0, unavailable("deduct", sku, err)
 	}
 	return r.hear(now.UnixMilli()), nil
 }

@@ -49,7 +49,7 @@ var deductionValue = regexp.MustCompile(`(?s)^([1-9]\d{0,15}):([1-9]\d{0,15}):([
 
 func parseDeduction(field, value string) (Deduction, error) {
 	parts := deductionValue.FindStringSubmatch(value)
-	if parts == nil || len(field) < 3 {
+	if parts == nil || len(field) < 3 || CheckID("attempt", field[len("d:"):]) != nil || CheckID("order_id", parts[5]) != nil {
 		return Deduction{}, fmt.Errorf("field %q is no deduction", field)
 	}
 	var numbers [4]int64

@@ -69,7 +69,7 @@ type InventoryRepository interface {
 	// or more, the limit 1 or more.
 	Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error)
 
-	// Stock reads the counters of SKUs, one Stock for each, in the same order.
+	// Stock reads the counters of SKUs as they are now, one Stock for each, in the same order.
 	// Counters that are missing or garbage are told by Stock.Why, not by an error.
 	Stock(ctx context.Context, skus ...string) ([]Stock, error)
 }

@@ -17,6 +17,7 @@ var (
 	restoreScript   = script("restore")
 	loadScript      = script("load")
 	unsettledScript = script("unsettled")
+	stockScript     = script("stock")
 )
 
 func script(name string) *redis.Script {

@@ -25,29 +25,49 @@ func (r *Redis) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, unavailable("read stock of", page[0], err)
 		}
-		commands, failed := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		// By a script, as a client may send mere reads to replicas, which may be
+		// far behind: a loss is told from these numbers.
+		commands, _ := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 			for _, sku := range page {
-				pipe.HMGet(ctx, r.keys.stock(sku), "store", "epoch", "supply", "version", "taken", "seq", "unsettled")
+				stockScript.EvalSha(ctx, pipe, []string{r.keys.stock(sku)})
 			}
 			return nil
 		})
-		// It is the first error of the commands. But where no connection could be
-		// made, as with a wrong password, the commands have none of their own.
-		if failed != nil && !wrongType(failed) {
-			return nil, unavailable("read stock of", page[0], failed)
-		}
 		for i, sku := range page {
-			if i >= len(commands) {
-				return nil, unavailable("read stock of", sku, errors.New("no reply"))
+			stock, err := r.stockOf(ctx, sku, commands, i)
+			if err != nil {
+				return nil, err
 			}
-			fields, err := commands[i].(*redis.SliceCmd).Result()
-			if err != nil && !wrongType(err) {
-				return nil, unavailable("read stock of", sku, err)
-			}
-			stocks = append(stocks, parseStock(sku, fields))
+			stocks = append(stocks, stock)
 		}
 	}
 	return stocks, nil
+}
+
+// stockOf reads the i-th reply. Where Redis did not know the script yet, or where
+// no connection could be made (then a command may have no error of its own), the
+// call is made again alone.
+func (r *Redis) stockOf(ctx context.Context, sku string, commands []redis.Cmder, i int) (Stock, error) {
+	if i < len(commands) {
+		if command, ok := commands[i].(*redis.Cmd); ok {
+			fields, err := command.Slice()
+			if err == nil && len(fields) > 0 {
+				return parseStock(sku, fields[1:]), nil
+			}
+			if wrongType(err) {
+				return Stock{SKU: sku, Why: WhyGarbage}, nil
+			}
+		}
+	}
+	reply, err := r.run(ctx, stockScript, "read stock of", sku)
+	var garbage *NotLoadedError
+	switch {
+	case errors.As(err, &garbage):
+		return Stock{SKU: sku, Why: garbage.Why}, nil
+	case err != nil:
+		return Stock{}, err
+	}
+	return parseStock(sku, reply.values[1:]), nil
 }
 
 // parseStock reads the fields as read_stock in prelude.lua does. None at all

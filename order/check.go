@@ -25,7 +25,7 @@ func (o Order) Check() error {
 		return err
 	}
 	if len(o.Lines) < 1 || len(o.Lines) > MaxLines {
-		return &inventory.InvalidError{Field: "lines", Reason: fmt.Sprintf("are %d, want 1 to %d", len(o.Lines), MaxLines)}
+		return &inventory.InvalidError{Field: "lines", Reason: fmt.Sprintf("has %d elements, want 1 to %d", len(o.Lines), MaxLines)}
 	}
 	for i, line := range o.Lines {
 		if err := inventory.CheckID(fmt.Sprintf("lines[%d].sku", i), line.SKU); err != nil {

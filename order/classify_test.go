@@ -26,6 +26,8 @@ func TestClassify(t *testing.T) {
 		"terminated":               {&pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P01"}, ErrOutcomeUnknown},
 		"terminated, in Russian":   {&pgconn.PgError{Severity: "ВАЖНО", SeverityUnlocalized: "FATAL", Code: "57P01"}, ErrOutcomeUnknown},
 		"panic, in Chinese":        {&pgconn.PgError{Severity: "比致命错误还过分的错误", SeverityUnlocalized: "PANIC", Code: "XX000"}, ErrOutcomeUnknown},
+		"a pooler lost its server": {&pgconn.PgError{Severity: "FATAL", Code: "08P01"}, ErrOutcomeUnknown},
+		"completion unknown":       {&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "40003"}, ErrOutcomeUnknown},
 		"disk full":                {&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "53100"}, ErrUnavailable},
 		"lock timeout, in Russian": {&pgconn.PgError{Severity: "ОШИБКА", SeverityUnlocalized: "ERROR", Code: "55P03"}, ErrUnavailable},
 		"read only":                {&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "25006"}, ErrUnavailable},

@@ -12,10 +12,14 @@
 //
 // PostgreSQL 15 or newer. Migrate makes the schema lastunit and all that is in
 // it; who migrates with goose, tern or psql finds the same SQL in Migrations.
-// Migrate needs a role that may create a schema. The role that sells needs no
-// more than
+// Migrate needs a role that may create a schema. With psql:
+//
+//	psql -1 -v ON_ERROR_STOP=1 -f order/migrations/001_core.sql
+//
+// The role that sells needs no more than
 //
 //	GRANT USAGE ON SCHEMA lastunit TO shop;
+//	GRANT SELECT ON lastunit.migrations TO shop; -- if it calls Migrate, to see that it is done
 //	GRANT SELECT ON lastunit.store TO shop;
 //	GRANT SELECT, INSERT, UPDATE ON lastunit.skus, lastunit.orders TO shop;
 //	GRANT SELECT, INSERT, DELETE ON lastunit.fences TO shop;
@@ -32,7 +36,9 @@
 //	WHERE o.status IN ('held', 'confirmed')
 //	GROUP BY l.sku;
 //
-// Don't write to them. A customer may be erased (UPDATE … SET customer = ”)
-// without the ID being forgotten: what a repeated request is compared with is a
-// keyed digest.
+// Don't write to them, but for one thing: a customer may be erased without the
+// ID being forgotten, as what a repeated request is compared with is a keyed
+// digest.
+//
+//	UPDATE lastunit.orders SET customer = '' WHERE customer = $1;
 package order

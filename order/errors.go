@@ -26,11 +26,13 @@ var (
 	ErrAlreadyOnSale = errors.New("already on sale with another capacity")
 
 	// ErrOutcomeUnknown says that the call may have been carried out, may still
-	// be, or not at all. Ask again with the same order ID.
-	ErrOutcomeUnknown = errors.New("outcome unknown, ask again with the same order ID")
+	// be, or not at all. Ask again with the same order ID, or whatever the
+	// arguments were: what was done is not done twice.
+	ErrOutcomeUnknown = errors.New("outcome unknown, ask again")
 
 	// ErrUnavailable says that the store could not be asked, or refused for a
-	// reason that passes. Nothing was changed, and nothing will be by this call.
+	// reason of its own: too many connections, a lock, a missing right. Nothing
+	// was changed, and nothing will be by this call.
 	ErrUnavailable = errors.New("order store unavailable")
 
 	// ErrRejected says that the database refuses this very order, for instance

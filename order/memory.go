@@ -19,12 +19,12 @@ type Memory struct {
 	id  string
 	key []byte
 
-	mu     sync.Mutex
-	skus   map[string]*Counters
-	orders map[string]*record
-	last   int64 // number of the last order
-	fences map[fence]bool
-	due    [Partitions]time.Time
+	mu      sync.Mutex
+	skus    map[string]*Counters
+	orders  map[string]*record
+	last    int64 // number of the last order
+	fences  map[fence]bool
+	claimed [Partitions]time.Time // on the monotonic clock, which is never set
 }
 
 type fence struct {
@@ -72,6 +72,9 @@ func (m *Memory) PutOnSale(ctx context.Context, item Item) (Counters, error) {
 	}
 	return *sku, nil
 }
+
+// clock is the time as Postgres would keep it.
+func clock() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 func nextEpoch(epoch int64) int64 { return max(epoch+1, time.Now().UnixMilli()) }
 
@@ -144,7 +147,7 @@ func (m *Memory) decide(c Commit) Outcome {
 		return outcome
 	}
 
-	now := time.Now()
+	now := clock()
 	m.last++
 	r := &record{Order: c.Order, number: m.last, digest: sum}
 	r.Lines = slices.Clone(c.Order.Lines)
@@ -208,7 +211,7 @@ func (m *Memory) Cancel(ctx context.Context, id string) (Order, []Counters, erro
 	r := m.orders[id]
 	if r == nil {
 		m.last++
-		now := time.Now()
+		now := clock()
 		r = &record{Order: Order{ID: id, Status: Cancelled, Lines: []Line{}, CreatedAt: now, ChangedAt: now}, number: m.last}
 		m.orders[id] = r
 	}
@@ -221,7 +224,7 @@ func (m *Memory) Cancel(ctx context.Context, id string) (Order, []Counters, erro
 		}
 	}
 	if r.Status.Live() {
-		r.Status, r.ChangedAt = Cancelled, time.Now()
+		r.Status, r.ChangedAt = Cancelled, clock()
 	}
 	return r.copy(), m.countersOf(skus), nil
 }
@@ -347,16 +350,16 @@ func (m *Memory) Claim(ctx context.Context, period time.Duration, limit int) ([]
 	defer m.mu.Unlock()
 	now := time.Now()
 	var due []int
-	for p := range m.due {
-		if !m.due[p].After(now) {
+	for p, claimed := range m.claimed {
+		if !claimed.After(now.Add(-period)) {
 			due = append(due, p)
 		}
 	}
-	// Those that wait longest come first, so that a small limit starves nobody.
-	slices.SortStableFunc(due, func(a, b int) int { return m.due[a].Compare(m.due[b]) })
+	// Those that were left the longest come first, so that a small limit starves nobody.
+	slices.SortStableFunc(due, func(a, b int) int { return m.claimed[a].Compare(m.claimed[b]) })
 	due = due[:min(limit, len(due))]
 	for _, p := range due {
-		m.due[p] = now.Add(period)
+		m.claimed[p] = now
 	}
 	return due, nil
 }

@@ -32,17 +32,29 @@ const migrationLock = 0x6c617374756e6974
 
 // Migrate brings the database's schema lastunit up to date, in one transaction.
 // It is safe to run from many processes at once and safe to repeat. It needs the
-// right to create a schema; nothing else in this package does.
+// right to create a schema, unless there is nothing to do: then it only looks.
+// Nothing else in this package needs that right.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	err := migrate(ctx, pool)
+	if err != nil {
+		return fmt.Errorf("migrate the order store: %w", err)
+	}
+	return nil
+}
+
+func migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	files, err := fs.Glob(migrations, "migrations/*.sql") // sorted
+	if err != nil {
+		return err
+	}
+	if done, err := migrated(ctx, pool); err != nil || done >= len(files) {
+		return err
+	}
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err
 		}
 		done, err := migrated(ctx, tx)
-		if err != nil {
-			return err
-		}
-		files, err := fs.Glob(migrations, "migrations/*.sql") // sorted
 		if err != nil {
 			return err
 		}
@@ -66,19 +78,21 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("migrate the order store: %w", err)
-	}
-	return nil
 }
 
 // migrated is the version of the database's schema, 0 if there is none.
-func migrated(ctx context.Context, tx pgx.Tx) (int, error) {
+func migrated(ctx context.Context, db interface {
+	QueryRow(ctx context.Context, sql string, arguments ...any) pgx.Row
+},
+) (int, error) {
 	var there bool
-	if err := tx.QueryRow(ctx, "select to_regclass('lastunit.migrations') is not null").Scan(&there); err != nil || !there {
+	// Not by to_regclass: a session may remember that there was no such table, and
+	// hear of it only with the next lock that it takes.
+	const look = "select exists (select from pg_catalog.pg_tables where schemaname = 'lastunit' and tablename = 'migrations')"
+	if err := db.QueryRow(ctx, look).Scan(&there); err != nil || !there {
 		return 0, err
 	}
 	var version int
-	err := tx.QueryRow(ctx, "select coalesce(max(version), 0) from lastunit.migrations").Scan(&version)
+	err := db.QueryRow(ctx, "select coalesce(max(version), 0) from lastunit.migrations").Scan(&version)
 	return version, err
 }

@@ -10,7 +10,8 @@ import (
 type Status string
 
 // The statuses of an order. Held and Confirmed orders are live: their units
-// count as sold.
+// count as sold. Nothing makes an order Held or Expired yet: they are for holds,
+// which come with a later version.
 const (
 	Held      Status = "held"
 	Confirmed Status = "confirmed"
@@ -39,13 +40,13 @@ type Order struct {
 
 // Line is a quantity of one SKU.
 type Line struct {
-	SKU      string `json:"sku"`
+	SKU      string `json:"sku"`      // see inventory.CheckID
 	Quantity int64  `json:"quantity"` // units: 1 to inventory.MaxQuantity
 }
 
 // Item is a SKU with its capacity, as it is put on sale.
 type Item struct {
-	SKU      string `json:"sku"`
+	SKU      string `json:"sku"`      // see inventory.CheckID
 	Capacity int64  `json:"capacity"` // units: 0 to inventory.MaxCapacity
 }
 

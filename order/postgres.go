@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -124,8 +125,11 @@ func (p *Postgres) transact(ctx context.Context, mode mode, queue func(*pgx.Batc
 // classify says what an error of a transaction means for its caller.
 func classify(err, lost error) error {
 	var answer *pgconn.PgError
-	// Severity itself is in the language of lc_messages.
-	if !errors.As(err, &answer) || answer.SeverityUnlocalized == "FATAL" || answer.SeverityUnlocalized == "PANIC" {
+	// Only an ERROR is the server's own word that the transaction is rolled back.
+	// Severity itself is in the language of lc_messages; a pooler in between
+	// that lost its server sends no unlocalized one.
+	if !errors.As(err, &answer) || answer.SeverityUnlocalized != "ERROR" ||
+		strings.HasPrefix(answer.Code, "08") || answer.Code == "40003" {
 		return fmt.Errorf("%w: %w", lost, err)
 	}
 	// Postgres answered with an error: the transaction is rolled back.

@@ -127,7 +127,9 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 			self.id, flat.ids, flat.customers, digests, skus,
 			flat.lineOrders, flat.lineNumbers, flat.lineSKUs, flat.quantities, flat.epochs, flat.seqs,
 		).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&verdicts, &deciding, &lefts, &again, &decidedAt)
+			err := row.Scan(&verdicts, &deciding, &lefts, &again, &decidedAt)
+			decidedAt = decidedAt.UTC()
+			return err
 		})
 		queueCounters(batch, skus, &counters)
 	})
@@ -221,6 +223,11 @@ func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Cou
 	found := make(map[string]*record)
 	var counters []Counters
 	err = p.read(ctx, func(batch *pgx.Batch) {
+		// Each statement has a snapshot of its own. The counters come first: an
+		// order that they count is found by the second one. The other way round,
+		// an order that comes in between would look both new and sold out.
+		queueCounters(batch, skusOf(commits), &counters)
+		queueNoScan(batch)
 		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
 			records, err := scanRecords(rows)
 			for i := range records {
@@ -228,7 +235,6 @@ func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Cou
 			}
 			return err
 		})
-		queueCounters(batch, skusOf(commits), &counters)
 	})
 	if err != nil {
 		return nil, nil, err

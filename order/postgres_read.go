@@ -25,6 +25,7 @@ func scanRecords(rows pgx.Rows) ([]record, error) {
 		if len(skus) != len(quantities) {
 			return r, fmt.Errorf("order %q has %d SKUs and %d quantities", r.ID, len(skus), len(quantities))
 		}
+		r.CreatedAt, r.ChangedAt = r.CreatedAt.UTC(), r.ChangedAt.UTC()
 		r.Lines = make([]Line, len(skus))
 		for i := range skus {
 			r.Lines[i] = Line{skus[i], quantities[i]}
@@ -52,6 +53,13 @@ func queueCounters(batch *pgx.Batch, skus []string, into *[]Counters) {
 	})
 }
 
+// queueNoScan keeps the rest of the transaction from scanning the orders. A
+// session that planned a look-up by ID while there were few would do so ever
+// after. Without jit, as what can't but be scanned then looks dear.
+func queueNoScan(batch *pgx.Batch) {
+	batch.Queue("select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)")
+}
+
 // queueRecord reads one order into the given slice, empty if there is none.
 func queueRecord(batch *pgx.Batch, id string, into *[]record) {
 	batch.Queue(selectRecords+" where id = $1", id).Query(func(rows pgx.Rows) (err error) {
@@ -66,7 +74,10 @@ func (p *Postgres) Order(ctx context.Context, id string) (Order, error) {
 		return Order{}, err
 	}
 	var found []record
-	err := p.read(ctx, func(batch *pgx.Batch) { queueRecord(batch, id, &found) })
+	err := p.read(ctx, func(batch *pgx.Batch) {
+		queueNoScan(batch)
+		queueRecord(batch, id, &found)
+	})
 	if err != nil {
 		return Order{}, err
 	}

@@ -76,10 +76,10 @@ type Store interface {
 	// an epoch may load it. It fails with ErrUnknownSKU.
 	BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error)
 
-	// Claim takes partitions whose background work is due, up to limit, and
-	// makes each due again after the period. Who claims one does its work; if it
-	// dies on the way, the next one comes after the period. It is meant for all
-	// processes at once: two never claim the same one within a period.
+	// Claim takes up to limit partitions that nobody claimed within the period,
+	// those first that were left the longest. Who claims one does its background
+	// work; if it dies on the way, somebody else does after the period. It is
+	// meant for all processes at once: no two claim the same one within it.
 	Claim(ctx context.Context, period time.Duration, limit int) ([]int, error)
 
 	// Tally counts what live orders hold, as of one moment, for each of the

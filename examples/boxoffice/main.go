@@ -9,6 +9,16 @@
 //	curl -d '{"id":"4711","customer":"c-17","lines":[{"sku":"floor","quantity":2}]}' -H 'Content-Type: application/json' localhost:8080/api/v1/book
 //	curl localhost:8080/api/v1/orders/4711
 //
+// The whole API, with JSON in and out, and errors with a stable code:
+//
+//	POST   /api/v1/events         {"sku", "capacity"}: put on sale
+//	GET    /api/v1/events/{sku}   what there is: capacity, allocated, in flight, available
+//	POST   /api/v1/book           {"id", "customer", "lines": [{"sku", "quantity"}]}
+//	GET    /api/v1/orders/{id}    one order
+//	DELETE /api/v1/orders/{id}    cancel it; an unknown ID is cancelled for good
+//	GET    /api/v1/history        ?status=&size=&after=: orders, newest first
+//	GET    /healthz               whether the servers behind it answer
+//
 // With -rush it sends buyers at itself and audits what became of them.
 //
 //	go run ./examples/boxoffice -rush 20000 -capacity 1000

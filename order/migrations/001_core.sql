@@ -61,11 +61,11 @@ create table lastunit.fences (
     primary key (sku, epoch, seq)
 );
 
--- The SKUs are shared out in partitions; whoever claims one that is due does its
--- background work. A claim is a date, so nobody needs to give it back.
+-- The SKUs are shared out in partitions; whoever claims one that nobody claimed
+-- for a while does its background work. Nobody needs to give a claim back.
 create table lastunit.partitions (
-    partition smallint primary key,
-    due_at    timestamptz not null default clock_timestamp()
+    partition  smallint primary key,
+    claimed_at timestamptz not null default '-infinity'
 );
 insert into lastunit.partitions (partition) select generate_series(0, 63);
 
@@ -275,7 +275,8 @@ end $$;
 -- +goose StatementBegin
 -- cancel_order gives the units of a live order back. An unknown ID becomes a
 -- cancelled order without content, so that a late original can't book it.
-create function lastunit.cancel_order(p_store uuid, p_id text) returns void language plpgsql as $$
+create function lastunit.cancel_order(p_store uuid, p_id text)
+returns void language plpgsql set enable_seqscan = off set jit = off as $$
 declare
     o lastunit.orders;
 begin
@@ -311,7 +312,7 @@ end $$;
 -- without it, or the epoch is over, or a fence is written.
 create function lastunit.fence_deductions(
     p_store uuid, p_skus text[], p_orders text[], p_epochs bigint[], p_seqs bigint[]
-) returns boolean[] language plpgsql as $$
+) returns boolean[] language plpgsql set enable_seqscan = off set jit = off as $$
 declare
     v_consumed boolean[];
 begin

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lastunit/lastunit/internal/gather"
@@ -22,8 +23,17 @@ type attempt struct {
 	held []inventory.Deduction
 
 	// inDoubt: a commit was sent whose outcome is unknown, so it may land at
-	// any later time. Then nothing is given back: the sweep fences first.
+	// any later time. Then nothing is given back: first a fence must be written,
+	// by the sweep or before a refusal.
 	inDoubt bool
+	// doubtful are the deductions that such commits would consume, and
+	// doubtfulDirect says that one had none, so that nothing can fence it.
+	doubtful       []inventory.Deduction
+	doubtfulDirect bool
+
+	// overdrawn: more is taken in Redis than Postgres has. Only then can an
+	// earlier try at this order, by whomever, hold a unit while there is none left.
+	overdrawn bool
 }
 
 const (
@@ -43,29 +53,28 @@ func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) 
 	for again := 0; ; again++ {
 		var deductions []inventory.Deduction
 		if again < maxAgain {
-			if answer, err := a.deduct(ctx); answer != nil || err != nil {
+			existing, err := a.deduct(ctx)
+			if existing != nil {
 				a.giveBack(ctx, a.held...)
-				if answer != nil {
-					return a.existing(*answer)
-				}
-				return order.Order{}, err
+				return a.existing(*existing)
+			}
+			if err != nil {
+				return a.refuse(ctx, err)
 			}
 			deductions = a.held
 		}
 		outcome, err := a.commit(ctx, deductions)
 		if err != nil {
-			a.giveBack(ctx, a.held...)
-			return order.Order{}, err
+			return a.refuse(ctx, err)
 		}
 		switch outcome.Verdict {
+		case order.VerdictAgain:
+			a.dropDead(ctx, outcome.Again)
 		case order.VerdictBooked:
 			if deductions == nil {
 				a.giveBack(ctx, a.held...)
 			}
 			return outcome.Order, nil
-		case order.VerdictAgain:
-			a.dropDead(ctx, outcome.Again)
-			continue
 		case order.VerdictExisting, order.VerdictConflict:
 			for l, consumed := range outcome.Consumed {
 				if consumed {
@@ -74,18 +83,74 @@ func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) 
 			}
 			a.giveBack(ctx, a.held...)
 			return a.existing(outcome)
-		}
-		a.giveBack(ctx, a.held...)
-		switch outcome.Verdict {
 		case order.VerdictFull:
 			line := a.order.Lines[outcome.Line]
-			return order.Order{}, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: outcome.Left}
+			a.overdrawn = true
+			return a.refuse(ctx, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: outcome.Left})
 		case order.VerdictUnknown:
-			return order.Order{}, &order.SKUError{SKU: a.order.Lines[outcome.Line].SKU, Err: order.ErrUnknownSKU}
+			return a.refuse(ctx, &order.SKUError{SKU: a.order.Lines[outcome.Line].SKU, Err: order.ErrUnknownSKU})
 		default:
-			return order.Order{}, outcome.Err
+			return a.refuse(ctx, outcome.Err)
 		}
 	}
+}
+
+// refuse ends the attempt with an error. Before one that says that nothing was
+// taken, it makes sure that nothing will be: no earlier commit of this order may
+// still land when its caller has been told that there is no order.
+func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error) {
+	if !isDefinite(refusal) {
+		a.giveBack(ctx, a.held...)
+		return order.Order{}, refusal
+	}
+	if a.doubtfulDirect {
+		return order.Order{}, order.ErrOutcomeUnknown
+	}
+	rivals := a.doubtful
+	if a.overdrawn {
+		others, err := a.rivals(ctx)
+		if err != nil {
+			return order.Order{}, err
+		}
+		rivals = append(rivals, others...)
+	}
+	if len(rivals) > 0 {
+		consumed, _, err := a.s.config.Orders.Fence(ctx, rivals)
+		if err != nil {
+			return order.Order{}, err
+		}
+		if slices.Contains(consumed, true) {
+			found, err := a.s.looks.Do(ctx, order.Commit{Order: a.order})
+			if err != nil {
+				return order.Order{}, err
+			}
+			return a.existing(found.Outcome)
+		}
+		a.inDoubt = false
+	}
+	a.giveBack(ctx, append(rivals, a.held...)...)
+	return order.Order{}, refusal
+}
+
+// rivals are the unsettled deductions of other tries at this order.
+func (a *attempt) rivals(ctx context.Context) ([]inventory.Deduction, error) {
+	var rivals []inventory.Deduction
+	for _, line := range a.order.Lines {
+		k, err := a.s.know(ctx, line.SKU)
+		if err != nil {
+			return nil, err
+		}
+		unsettled, err := a.s.config.Inventory.Unsettled(ctx, k.store, line.SKU, 0, maxQueue)
+		if err != nil && !errors.Is(err, inventory.ErrNotLoaded) { // what was lost was of an epoch that ends
+			return nil, err
+		}
+		for _, d := range unsettled {
+			if d.OrderID == a.order.ID && !slices.Contains(a.held, d) {
+				rivals = append(rivals, d)
+			}
+		}
+	}
+	return rivals, nil
 }
 
 // existing is the answer for an ID that Postgres has.
@@ -111,6 +176,8 @@ func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) 
 			return outcome, err // nothing was stored, and nothing will be by this
 		}
 		a.inDoubt = true
+		a.doubtful = append(a.doubtful, deductions...)
+		a.doubtfulDirect = a.doubtfulDirect || deductions == nil
 		if resends == maxResends || !pause(ctx, time.Duration(1+resends)*50*time.Millisecond) {
 			return outcome, err
 		}
@@ -219,13 +286,15 @@ func (a *attempt) deductLine(ctx context.Context, l int, line order.Line) (*orde
 			return a.withoutRedis(ctx, err)
 		}
 		if renewed {
-			if renewals++; renewals > maxRenewals {
+			if renewals++; renewals <= maxRenewals {
+				continue
+			}
+			if short == nil {
 				return nil, err
 			}
-			continue
 		}
-		if short != nil && time.Since(began) >= patience {
-			// Postgres still has the units, so they are in flight, whatever Redis counts.
+		if short != nil && (renewed || time.Since(began) >= patience) {
+			// Postgres may still have units: they are in flight, whatever Redis counts.
 			short.InFlight = max(short.InFlight, short.Requested-short.Available)
 			return nil, short
 		}
@@ -262,8 +331,9 @@ func (a *attempt) short(ctx context.Context, line order.Line, short *inventory.S
 	switch {
 	case !ok:
 		return nil, false, &order.SKUError{SKU: line.SKU, Err: order.ErrUnknownSKU}
-	case c.Left() < line.Quantity:
-		return nil, false, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: max(0, c.Left())}
+	case c.Left() < line.Quantity && c.Version == short.Version:
+		a.overdrawn = a.overdrawn || short.Over > 0
+		return nil, false, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: max(0, c.Left()), Over: max(0, -c.Left())}
 	case c.Epoch > short.Epoch:
 		// Redis is behind, as the next deduction will find: it knows of c now.
 		return nil, false, nil

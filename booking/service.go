@@ -178,21 +178,27 @@ var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid,
 	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrNotFound,
 	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated,
-	order.ErrOutcomeUnknown,
 }
 
 // unknown makes every error that is not definite an order.ErrOutcomeUnknown,
 // and keeps it as the cause.
 func unknown(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || isDefinite(err) || errors.Is(err, order.ErrOutcomeUnknown) {
+		return err
+	}
+	return &outcomeUnknown{err}
+}
+
+func isDefinite(err error) bool {
+	if errors.Is(err, order.ErrOutcomeUnknown) {
+		return false
 	}
 	for _, known := range definite {
 		if errors.Is(err, known) {
-			return err
+			return true
 		}
 	}
-	return &outcomeUnknown{err}
+	return false
 }
 
 type outcomeUnknown struct{ cause error }

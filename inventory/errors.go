@@ -35,6 +35,8 @@ type StockError struct {
 	Available int64 // units that could be had at that moment, never negative
 	InFlight  int64 // units that would be available if all that is unsettled were restored, beside Available
 
+	Over int64 // units taken beyond the supply, as after the capacity was lowered
+
 	// Epoch and Version of the supply that it was decided on; 0 if the order
 	// store decided.
 	Epoch, Version int64

@@ -170,7 +170,7 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 			inFlight = max(0, inFlight+min(0, available))
 			return Deduction{}, errors.Join(reply.err, &StockError{
 				SKU: request.SKU, Requested: request.Quantity,
-				Available: max(0, available), InFlight: inFlight,
+				Available: max(0, available), InFlight: inFlight, Over: max(0, -available),
 				Epoch: reply.number(2), Version: reply.number(3),
 			})
 		case "late":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,15 +66,22 @@ func TestWalksFindPlantedBugs(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
-	for name, plant := range map[string]func(order.Store) order.Store{
-		"the sweep does not fence":             func(s order.Store) order.Store { return noFence{s} },
-		"the sweep restores what was consumed": func(s order.Store) order.Store { return restoreConsumed{s} },
-		"a commit does not look at the epoch":  func(s order.Store) order.Store { return noEpoch{s} },
+	for name, bug := range map[string]struct {
+		plant  func(order.Store) order.Store
+		events []int // that bring it to light; others would hide it for long
+	}{
+		"the sweep does not fence":             {func(s order.Store) order.Store { return noFence{s} }, []int{sweeping}},
+		"the sweep restores what was consumed": {func(s order.Store) order.Store { return restoreConsumed{s} }, []int{sweeping, cancelling}},
+		"a commit does not look at the epoch":  {func(s order.Store) order.Store { return noEpoch{s} }, []int{rebuilding, late}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(1000) {
-				w := newWalk(client, fmt.Sprintf("planted-%s-%d", name, seed), plant(order.NewMemory()), seed)
+				w := newWalk(client, fmt.Sprintf("planted-%s-%d", name, seed), bug.plant(order.NewMemory()), seed)
+				for event := range w.enabled {
+					w.enabled[event] = slices.Contains(bug.events, eventKind(event))
+				}
+				w.faces = 13 // more events for each step of a process
 				if err := w.play(); err != nil {
 					t.Logf("found by walk %d: %v", seed, err)
 					return
@@ -124,6 +132,7 @@ type walk struct {
 	cancelled map[string]bool
 	directs   int
 
+	faces   int              // of the die that chooses an event
 	enabled [40]bool         // which events may happen in this walk
 	lossy   map[string]int64 // epochs of a SKU up to this one may have been lost
 }
@@ -146,6 +155,7 @@ func newWalk(client *redis.Client, prefix string, orders order.Store, seed uint6
 		cancelled: make(map[string]bool),
 		lossy:     make(map[string]int64),
 	}
+	w.faces = len(w.enabled)
 	// A walk with few kinds of events goes deeper with them than one with all.
 	for i := range w.enabled {
 		w.enabled[i] = w.random.IntN(2) == 0
@@ -246,33 +256,55 @@ func (w *walk) settleDown(answers *[]answer) {
 	}
 }
 
+// The kinds of events.
+const (
+	wiping = iota
+	saving
+	rollingBack
+	rebuilding
+	cancelling
+	bookingDirectly
+	sweeping
+	late
+	deciding // about a call at the gate; by far the most often
+)
+
+// eventKind gives each of the 40 faces of the die a kind.
+func eventKind(face int) int {
+	kinds := [...]int{wiping, saving, saving, rollingBack, rebuilding, cancelling, bookingDirectly, sweeping, sweeping, sweeping, late, late, late}
+	if face < len(kinds) {
+		return kinds[face]
+	}
+	return deciding
+}
+
 // event lets one thing happen.
 func (w *walk) event(ctx context.Context, keeper *booking.Service) string {
 	sku := w.skus[w.random.IntN(len(w.skus))]
 	id := w.requests[w.random.IntN(len(w.requests))].ID
-	event := w.random.IntN(len(w.enabled))
+	event := w.random.IntN(w.faces)
 	if !w.enabled[event] {
 		return w.gate.decide(w.random, w.enabled[len(w.enabled)-1])
 	}
-	switch event {
-	case 0:
+	switch eventKind(event) {
+	case wiping:
 		return w.wipe(ctx, sku)
-	case 1, 2:
+	case saving:
 		return w.snapshot(ctx, sku)
-	case 3:
+	case rollingBack:
 		return w.rollBack(ctx, sku)
-	case 4:
+	case rebuilding:
 		return w.rebuild(ctx, sku)
-	case 5:
+	case cancelling:
 		w.cancelled[id] = true
 		_, err := keeper.Cancel(ctx, id)
 		return fmt.Sprintf("cancel %s: %v", id, err)
-	case 6:
+	case bookingDirectly:
 		return w.direct(ctx, sku)
-	case 7, 8, 9:
+	case sweeping:
 		_, err := keeper.Reconcile(ctx, booking.Repair, sku)
 		return fmt.Sprintf("sweep %s: %v", sku, err)
-	case 10, 11, 12:
+	case late:
 		return w.gate.carryOutLate(w.random)
 	}
 	return w.gate.decide(w.random, w.enabled[len(w.enabled)-1])

@@ -168,7 +168,7 @@ func (a *attempt) existing(outcome order.Outcome) (order.Order, error) {
 // the caller waits: most often only the connection was lost.
 func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) (order.Outcome, error) {
 	for resends := 0; ; resends++ {
-		outcome, err := a.s.commits.Do(ctx, order.Commit{Order: a.order, Deductions: deductions})
+		outcome, err := a.s.lane(a.order).Do(ctx, order.Commit{Order: a.order, Deductions: deductions})
 		if err == nil {
 			return outcome, nil
 		}

@@ -53,7 +53,11 @@ func (s *Service) finish(ctx context.Context) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	// In this order: each hands over to the next.
-	for _, wait := range []func(context.Context) error{s.inHand.wait, s.commits.Wait, s.looks.Wait, s.settles.Wait} {
+	waits := []func(context.Context) error{s.inHand.wait}
+	for _, commits := range s.commits {
+		waits = append(waits, commits.Wait)
+	}
+	for _, wait := range append(waits, s.looks.Wait, s.settles.Wait) {
 		if err := wait(ctx); err != nil {
 			s.log.WarnContext(ctx, "lastunit: stopped before everything in hand was finished", "error", err)
 			return

@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"log/slog"
 	"time"
 
@@ -63,7 +64,7 @@ type Service struct {
 	reloads singleflight.Group // by SKU
 	meets   singleflight.Group // by SKU: the first time that this process meets it
 
-	commits *gather.Gather[order.Commit, order.Outcome]
+	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // by the first line's SKU
 	looks   *gather.Gather[order.Commit, looked]
 	settles *gather.Gather[settlement, struct{}]
 }
@@ -97,10 +98,25 @@ func New(config Config) (*Service, error) {
 		}
 	}
 	s := &Service{config: config, log: config.Logger}
-	s.commits = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
+	for lane := range s.commits {
+		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
+	}
 	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
 	s.settles = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.settleBatch)
 	return s, nil
+}
+
+// lanes is how many batches of commits may be under way at once. Each SKU keeps
+// to one of them, as two batches would only wait for each other at its row. With
+// several, a row that somebody else keeps locked holds up the SKUs of its lane
+// and no others.
+const lanes = 8
+
+// lane is where the order's commits gather.
+func (s *Service) lane(o order.Order) *gather.Gather[order.Commit, order.Outcome] {
+	hash := fnv.New32a()
+	hash.Write([]byte(o.Lines[0].SKU))
+	return s.commits[hash.Sum32()%lanes]
 }
 
 // maxQueue bounds the calls that wait for Postgres in one process: at the rates

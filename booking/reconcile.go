@@ -87,44 +87,65 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 // checkPage is how many SKUs are compared in a handful of round trips.
 const checkPage = 500
 
-// compareAll compares SKUs whose counters were just read. Only those that
-// differ are read a second time.
+// maxGlances bounds how often a SKU is compared that changes all the time.
+const maxGlances = 5
+
+// compareAll compares SKUs whose counters were just read. Those that seem to
+// differ are read again: Postgres may have moved on since. If it has, and that
+// explains it, they are compared anew, with the counters in before replaced.
 func (s *Service) compareAll(ctx context.Context, before []order.Counters) ([]Difference, []inventory.Stock, error) {
-	skus := make([]string, len(before))
-	for i, c := range before {
-		skus[i] = c.SKU
+	differences, stocks := make([]Difference, len(before)), make([]inventory.Stock, len(before))
+	open := make([]int, len(before)) // indexes of those that are not decided yet
+	for i := range before {
+		open[i] = i
 	}
-	stocks, err := s.config.Inventory.Stock(ctx, skus...)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(stocks) != len(before) {
-		return nil, nil, fmt.Errorf("%d stocks of %d SKUs", len(stocks), len(before))
-	}
-	differences := make([]Difference, len(before))
-	var suspects []string
-	for i, c := range before {
-		if differences[i] = compare(c, stocks[i], c); differences[i].Kind != "" {
-			suspects = append(suspects, c.SKU)
+	for range maxGlances {
+		found, err := s.config.Inventory.Stock(ctx, skusOf(before, open)...)
+		if err != nil {
+			return nil, nil, err
 		}
-	}
-	if len(suspects) == 0 {
-		return differences, stocks, nil
-	}
-	again, err := s.config.Orders.Counters(ctx, suspects...)
-	if err != nil {
-		return nil, nil, err
-	}
-	after := make(map[string]order.Counters, len(again))
-	for _, c := range again {
-		after[c.SKU] = c
-	}
-	for i, c := range before {
-		if differences[i].Kind != "" {
-			differences[i] = compare(c, stocks[i], after[c.SKU])
+		if len(found) != len(open) {
+			return nil, nil, fmt.Errorf("%d stocks of %d SKUs", len(found), len(open))
+		}
+		var suspects []int
+		for n, i := range open {
+			stocks[i] = found[n]
+			if differences[i] = compare(before[i], stocks[i], before[i]); differences[i].Kind != "" {
+				suspects = append(suspects, i)
+			}
+		}
+		if len(suspects) == 0 {
+			break
+		}
+		again, err := s.config.Orders.Counters(ctx, skusOf(before, suspects)...)
+		if err != nil {
+			return nil, nil, err
+		}
+		after := make(map[string]order.Counters, len(again))
+		for _, c := range again {
+			after[c.SKU] = c
+		}
+		open = open[:0]
+		for _, i := range suspects {
+			c := after[before[i].SKU]
+			if differences[i] = compare(before[i], stocks[i], c); differences[i].Kind == "" && c.SKU != "" {
+				before[i] = c
+				open = append(open, i)
+			}
+		}
+		if len(open) == 0 {
+			break
 		}
 	}
 	return differences, stocks, nil
+}
+
+func skusOf(counters []order.Counters, indexes []int) []string {
+	skus := make([]string, len(indexes))
+	for n, i := range indexes {
+		skus[n] = counters[i].SKU
+	}
+	return skus
 }
 
 // repair does what mends a difference, and sweeps. A rebuild begins a new epoch

@@ -118,7 +118,7 @@ func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Dedu
 		back := c.Available() + c.Unsettled // if all come back
 		return inventory.Deduction{}, &inventory.StockError{
 			SKU: r.SKU, Requested: r.Quantity, Available: max(0, c.Available()),
-			InFlight: max(0, min(c.Unsettled, back)), Epoch: c.Epoch, Version: c.Version,
+			InFlight: max(0, min(c.Unsettled, back)), Over: max(0, -c.Available()), Epoch: c.Epoch, Version: c.Version,
 		}
 	}
 	c.Seq++

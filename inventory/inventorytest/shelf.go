@@ -278,8 +278,11 @@ func (s *shelf) failsShort(err, want error, requested, available, inFlight int64
 	fails(s.t, err, want)
 	var short *inventory.StockError
 	require.ErrorAs(s.t, err, &short)
+	stocks, err := s.repo.Stock(s.ctx, s.sku)
+	require.NoError(s.t, err)
 	assert.Equal(s.t, inventory.StockError{
 		SKU: s.sku, Requested: requested, Available: available, InFlight: inFlight,
+		Over:  max(0, stocks[0].Taken-stocks[0].Supply),
 		Epoch: s.epoch, Version: s.version,
 	}, *short)
 }

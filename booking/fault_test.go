@@ -74,10 +74,15 @@ func private(t *testing.T) (stores, *servertest.Redis, *servertest.Postgres) {
 	return at(t, redisServer.Client(t), order.NewPostgres(migrated(t, postgres.Database(t)))), redisServer, postgres
 }
 
+// onPrivateRedis are stores on a Redis of the test's own and a shared Postgres.
+func onPrivateRedis(t *testing.T) (stores, *servertest.Redis) {
+	server := servertest.StartRedis(t)
+	return at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t)))), server
+}
+
 func TestRedisKilledWithoutPersistence(t *testing.T) {
 	t.Parallel()
-	server := servertest.StartRedis(t)
-	s := at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+	s, server := onPrivateRedis(t)
 	rush(t, s, func() {
 		server.Kill()
 		server.Restart()
@@ -86,8 +91,7 @@ func TestRedisKilledWithoutPersistence(t *testing.T) {
 
 func TestFlushAll(t *testing.T) {
 	t.Parallel()
-	server := servertest.StartRedis(t)
-	s := at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+	s, _ := onPrivateRedis(t)
 	rush(t, s, func() {
 		for range 3 {
 			require.NoError(t, s.client.FlushAll(context.Background()).Err())
@@ -136,8 +140,7 @@ func TestEveryConnectionCut(t *testing.T) {
 	redisServer, postgres := servertest.SharedRedis(t), servertest.SharedPostgres(t)
 	redisProxy, postgresProxy := servertest.StartProxy(t, redisServer.Addr()), servertest.StartProxy(t, postgres.Addr())
 	database := postgres.Database(t)
-	pool := migrated(t, database)
-	_ = pool
+	migrated(t, database)
 	s := at(t, redisServer.Client(t, func(o *redis.Options) { o.Addr = redisProxy.Addr() }),
 		order.NewPostgres(connect(t, postgresProxy.URL(database))))
 	rush(t, s, func() {
@@ -234,8 +237,7 @@ func TestConnectionCutAtCommit(t *testing.T) {
 // unknown, and the same ID gets the right answer.
 func TestRedisPausedForASecond(t *testing.T) {
 	t.Parallel()
-	server := servertest.StartRedis(t)
-	s := at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+	s, server := onPrivateRedis(t)
 	shop := open(t, s)
 	background(t, shop)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
@@ -258,8 +260,7 @@ func TestRedisPausedForASecond(t *testing.T) {
 // Redis is gone: a quick and retryable error, never "sold out".
 func TestRedisGone(t *testing.T) {
 	t.Parallel()
-	server := servertest.StartRedis(t)
-	s := at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+	s, server := onPrivateRedis(t)
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
 	_, err := shop.Book(t.Context(), request("floor", 0))

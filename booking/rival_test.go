@@ -160,8 +160,7 @@ func TestPostgresClockSetBack(t *testing.T) {
 // Redis is gone: a second click gets its order all the same.
 func TestSecondClickWithoutRedis(t *testing.T) {
 	t.Parallel()
-	server := servertest.StartRedis(t)
-	s := at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+	s, server := onPrivateRedis(t)
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
 	first, err := shop.Book(t.Context(), request("floor", 1))
@@ -175,8 +174,7 @@ func TestSecondClickWithoutRedis(t *testing.T) {
 // Redis hangs: calls that Postgres has carried out don't wait for it.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
-	server := servertest.StartRedis(t)
-	s := at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+	s, server := onPrivateRedis(t)
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
 	_, err := shop.Book(t.Context(), request("floor", 1))

@@ -273,11 +273,11 @@ func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, 
 	default:
 		return nil, unavailable(did, sku, err)
 	}
-	r2 := &reply{values: result}
-	if r2.text(0) == "unusable" {
-		return nil, &NotLoadedError{sku, Why(r2.text(len(result) - 1))}
+	answer := &reply{values: result}
+	if answer.text(0) == "unusable" {
+		return nil, &NotLoadedError{sku, Why(answer.text(len(result) - 1))}
 	}
-	return r2, r2.err
+	return answer, answer.err
 }
 
 // wrongType looks for more than the first word, which may be in a SKU that an

@@ -19,8 +19,8 @@ import (
 )
 
 // Two clicks on the last unit, in two processes, with nothing else going on:
-// neither is told "sold out", as the order is there. (A look that reads IDs and
-// counters in the wrong order refuses one in ten.)
+// neither is told "sold out", as the order is there. (TestLookDuringACommit in
+// package order has the one moment that matters.)
 func TestTwoClicksOnTheLastUnit(t *testing.T) {
 	t.Parallel()
 	database := servertest.SharedPostgres(t).Database(t)

@@ -54,7 +54,7 @@ func (r *Redis) stockOf(ctx context.Context, sku string, commands []redis.Cmder,
 			if err == nil && len(fields) > 0 {
 				return parseStock(sku, fields[1:]), nil
 			}
-			if wrongType(err) {
+			if err != nil && wrongType(err) {
 				return Stock{SKU: sku, Why: WhyGarbage}, nil
 			}
 		}

@@ -1,6 +1,7 @@
 package booking
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -53,7 +54,7 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 type settlement struct {
 	counters order.Counters
 	consumed []inventory.Deduction
-	push     bool // the supply is new
+	push     bool // the supply is new, so that there is something to tell
 	lost     bool // Redis granted what there never was: it lost something
 }
 
@@ -69,19 +70,14 @@ func (at *settlement) doubt(d inventory.Deduction) {
 }
 
 // merge joins two settlements of one SKU; the newer supply counts.
-func (at *settlement) merge(other settlement) {
-	a, b := at.counters, other.counters
-	switch {
-	case a.Epoch != b.Epoch: // a loss was one of its own epoch
-		at.lost = a.Epoch > b.Epoch && at.lost || b.Epoch > a.Epoch && other.lost
-	default:
-		at.lost = at.lost || other.lost
+func (at *settlement) merge(older settlement) {
+	a, b := at.counters, older.counters
+	if cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Admitted, b.Admitted)) < 0 {
+		*at, older = older, *at
 	}
-	if b.Epoch > a.Epoch || b.Epoch == a.Epoch && (b.Version > a.Version || b.Version == a.Version && b.Admitted > a.Admitted) {
-		at.counters = b
-	}
-	at.consumed = append(at.consumed, other.consumed...)
-	at.push = at.push || other.push
+	// A loss is one of its own epoch.
+	at.lost = at.lost || older.lost && older.counters.Epoch == at.counters.Epoch
+	at.consumed = append(at.consumed, older.consumed...)
 }
 
 // settleBatch tells Redis what Postgres decided, once for each SKU.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -77,7 +78,8 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 		}
 	}
 	for _, sku := range skus {
-		if !slices.ContainsFunc(tallies, func(t order.Tally) bool { return t.Counters.SKU == sku }) {
+		_, known := slices.BinarySearchFunc(tallies, sku, func(t order.Tally, sku string) int { return strings.Compare(t.Counters.SKU, sku) })
+		if !known {
 			return differences, &order.SKUError{SKU: sku, Err: order.ErrUnknownSKU}
 		}
 	}

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -28,22 +29,32 @@ func (o Order) Check() error {
 		return &inventory.InvalidError{Field: "lines", Reason: fmt.Sprintf("has %d elements, want 1 to %d", len(o.Lines), MaxLines)}
 	}
 	for i, line := range o.Lines {
-		if err := inventory.CheckID(fmt.Sprintf("lines[%d].sku", i), line.SKU); err != nil {
+		if err := inLine(i, inventory.CheckID("sku", line.SKU)); err != nil {
 			return err
 		}
-		if err := inventory.CheckQuantity(fmt.Sprintf("lines[%d].quantity", i), line.Quantity); err != nil {
+		if err := inLine(i, inventory.CheckQuantity("quantity", line.Quantity)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// inLine names the line in the error of a field. The name is made only for an
+// error: every booking is checked.
+func inLine(line int, err error) error {
+	var invalid *inventory.InvalidError
+	if err != nil && errors.As(err, &invalid) {
+		invalid.Field = fmt.Sprintf("lines[%d].%s", line, invalid.Field)
+	}
+	return err
+}
+
 // SumLines returns the lines sorted by SKU, with those of one SKU added up. Each
 // quantity and each sum has the bounds of one. It fails with an inventory.InvalidError.
 func SumLines(lines []Line) ([]Line, error) {
 	for i, line := range lines { // a negative one must not hide in a sum
-		if inventory.CheckQuantity("", line.Quantity) != nil {
-			return nil, inventory.CheckQuantity(fmt.Sprintf("lines[%d].quantity", i), line.Quantity)
+		if err := inLine(i, inventory.CheckQuantity("quantity", line.Quantity)); err != nil {
+			return nil, err
 		}
 	}
 	sums := slices.Clone(lines)

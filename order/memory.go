@@ -169,9 +169,10 @@ func (m *Memory) decide(c Commit) Outcome {
 	return outcome
 }
 
+// countersOf are the counters of the SKUs, sorted, each once.
 func (m *Memory) countersOf(skus []string) []Counters {
 	var counters []Counters
-	for _, sku := range skus {
+	for _, sku := range slices.Compact(slices.Sorted(slices.Values(skus))) {
 		if c := m.skus[sku]; c != nil {
 			counters = append(counters, *c)
 		}
@@ -248,8 +249,7 @@ func (m *Memory) Fence(ctx context.Context, deductions []inventory.Deduction) ([
 			m.fences[fence{d.SKU, d.Identity()}] = true
 		}
 	}
-	slices.Sort(skus)
-	return consumed, m.countersOf(slices.Compact(skus)), nil
+	return consumed, m.countersOf(skus), nil
 }
 
 // Order implements Store.
@@ -297,8 +297,7 @@ func (m *Memory) Counters(ctx context.Context, skus ...string) ([]Counters, erro
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	skus = slices.Sorted(slices.Values(skus))
-	return m.countersOf(slices.Compact(skus)), nil
+	return m.countersOf(skus), nil
 }
 
 // Scan implements Store.

@@ -76,10 +76,7 @@ func (p *Postgres) Cancel(ctx context.Context, id string) (Order, []Counters, er
 		batch.Queue("select lastunit.cancel_order($1::text::uuid, $2)", self.id, id)
 		queueRecord(batch, id, &found)
 		batch.Queue(selectCounters+" where s.sku in (select unnest(o.skus) from lastunit.orders o where o.id = $1) order by s.sku", id).
-			Query(func(rows pgx.Rows) (err error) {
-				counters, err = pgx.CollectRows(rows, scanCounters)
-				return err
-			})
+			Query(intoCounters(&counters))
 	})
 	if err != nil {
 		return Order{}, nil, err

@@ -45,12 +45,17 @@ func scanCounters(row pgx.CollectableRow) (c Counters, err error) {
 	return c, err
 }
 
-// queueCounters reads the counters of SKUs, sorted, into the given slice.
-func queueCounters(batch *pgx.Batch, skus []string, into *[]Counters) {
-	batch.Queue(selectCounters+" where s.sku = any($1) order by s.sku", skus).Query(func(rows pgx.Rows) (err error) {
+// intoCounters collects what selectCounters selects.
+func intoCounters(into *[]Counters) func(pgx.Rows) error {
+	return func(rows pgx.Rows) (err error) {
 		*into, err = pgx.CollectRows(rows, scanCounters)
 		return err
-	})
+	}
+}
+
+// queueCounters reads the counters of SKUs, sorted, into the given slice.
+func queueCounters(batch *pgx.Batch, skus []string, into *[]Counters) {
+	batch.Queue(selectCounters+" where s.sku = any($1) order by s.sku", skus).Query(intoCounters(into))
 }
 
 // queueNoScan keeps the rest of the transaction from scanning the orders. A
@@ -138,10 +143,7 @@ func (p *Postgres) Scan(ctx context.Context, partition int, after string, limit 
 		where, arguments = " where s.sku > $1 and s.partition = $3 order by s.sku limit $2", append(arguments, partition)
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) {
-		batch.Queue(selectCounters+where, arguments...).Query(func(rows pgx.Rows) (err error) {
-			counters, err = pgx.CollectRows(rows, scanCounters)
-			return err
-		})
+		batch.Queue(selectCounters+where, arguments...).Query(intoCounters(&counters))
 	})
 	return counters, err
 }

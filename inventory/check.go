@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -54,7 +55,9 @@ func checkRange(field string, n, low, high int64) error {
 // maxCounter is the scripts' bound of a counter: 2^52.
 const maxCounter = 1 << 52
 
-func (s Supply) check() error {
+// Check returns an InvalidError that names the field which breaks a bound, of
+// the supply or of its terms.
+func (s Supply) Check() error {
 	if err := CheckID("sku", s.SKU); err != nil {
 		return err
 	}
@@ -70,12 +73,24 @@ func (s Supply) check() error {
 	if err := checkRange("units", s.Units, -maxCounter, maxCounter); err != nil {
 		return err
 	}
-	return checkRange("admitted", s.Admitted, 0, maxCounter)
+	if err := checkRange("admitted", s.Admitted, 0, maxCounter); err != nil {
+		return err
+	}
+	return s.Terms.Check()
+}
+
+func checkLoad(supplies []Supply) error {
+	for _, supply := range supplies {
+		if err := supply.Check(); err != nil {
+			return fmt.Errorf("load SKU %q: %w", supply.SKU, err)
+		}
+	}
+	return nil
 }
 
 func (r Request) check() error {
 	for _, id := range [...]struct{ field, value string }{
-		{"sku", r.SKU}, {"store", r.Store}, {"attempt", r.Attempt}, {"order_id", r.OrderID},
+		{"sku", r.SKU}, {"store", r.Store}, {"attempt", r.Attempt}, {"order_id", r.OrderID}, {"customer", r.Customer},
 	} {
 		if err := CheckID(id.field, id.value); err != nil {
 			return err
@@ -88,6 +103,11 @@ func (r Request) check() error {
 		return err
 	}
 	return checkRange("watermark.seq", r.Watermark.Seq, 0, maxCounter)
+}
+
+// errOtherRequest is for an attempt that is on record with other content.
+func errOtherRequest() error {
+	return &InvalidError{"attempt", "is on record with another order, quantity or customer"}
 }
 
 // check looks at what makes the identity. The rest of a Deduction is detail.
@@ -103,4 +123,50 @@ func (d Deduction) check() error {
 		return err
 	}
 	return checkRange("seq", d.Seq, 1, maxCounter)
+}
+
+func checkSettle(supply Supply, deductions []Deduction) error {
+	if err := supply.Check(); err != nil {
+		return err
+	}
+	for _, d := range deductions {
+		if err := d.check(); err != nil {
+			return err
+		}
+		if d.SKU != supply.SKU {
+			return &InvalidError{"sku", fmt.Sprintf("is %q, want the supply's, %q", d.SKU, supply.SKU)}
+		}
+	}
+	return nil
+}
+
+func checkRestore(deductions []Deduction) error {
+	for _, d := range deductions {
+		if err := d.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkUnsettled(store, sku string, age time.Duration, limit int) error {
+	if err := CheckID("store", store); err != nil {
+		return err
+	}
+	if err := CheckID("sku", sku); err != nil {
+		return err
+	}
+	if err := checkRange("age", age.Milliseconds(), 0, maxCounter); err != nil {
+		return err
+	}
+	return checkRange("limit", int64(limit), 1, maxCounter)
+}
+
+func checkStock(skus []string) error {
+	for _, sku := range skus {
+		if err := CheckID("sku", sku); err != nil {
+			return err
+		}
+	}
+	return nil
 }

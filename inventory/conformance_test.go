@@ -14,8 +14,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	t.Run("miniredis", func(t *testing.T) {
+	t.Run("memory", func(t *testing.T) {
 		inventorytest.Run(t, inventorytest.New)
+	})
+	t.Run("miniredis", func(t *testing.T) {
+		inventorytest.Run(t, func(t testing.TB) inventory.InventoryRepository {
+			return inventory.NewRedis(embedded(t))
+		})
 	})
 	t.Run("redis", func(t *testing.T) {
 		client := servertest.SharedRedis(t).Client(t)

@@ -3,18 +3,34 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
-// The errors of this package, for errors.Is. StockError, NotLoadedError and
-// InvalidError have the details, for errors.As.
+// The errors of this package, for errors.Is. StockError, LimitError, WindowError,
+// NotLoadedError and InvalidError have the details, for errors.As.
 var (
 	// ErrSoldOut says that fewer units are left than were asked for, also if all
 	// units in flight came back. Nothing was taken.
 	ErrSoldOut = errors.New("sold out")
 
-	// ErrTryAgain says that fewer units are available than were asked for, but
-	// that units in flight may come back within seconds. Nothing was taken.
+	// ErrTryAgain says that fewer units are available, or left to the customer,
+	// than were asked for, but that units in flight may come back within seconds.
+	// Nothing was taken.
 	ErrTryAgain = errors.New("no units available at the moment, try again")
+
+	// ErrLimitExceeded says that the customer would have more units of the SKU
+	// than one customer may have, also if all of theirs in flight came back.
+	// Nothing was taken.
+	ErrLimitExceeded = errors.New("customer limit exceeded")
+
+	// ErrNotOpen says that the sale has not begun. Nothing was taken.
+	ErrNotOpen = errors.New("not open yet")
+
+	// ErrClosed says that the sale is over. Nothing was taken.
+	ErrClosed = errors.New("closed")
+
+	// ErrPaused says that the sale was stopped, and may go on. Nothing was taken.
+	ErrPaused = errors.New("paused")
 
 	// ErrUnavailable says that the store could not be asked or did not answer.
 	// The call may have been carried out, may still be, or not at all.
@@ -56,6 +72,76 @@ func (e *StockError) Unwrap() error {
 	return ErrSoldOut
 }
 
+// LimitError says how a customer's limit stands in the way. It is ErrTryAgain
+// or ErrLimitExceeded.
+type LimitError struct {
+	SKU       string
+	Limit     int64 // units that one customer may have
+	Requested int64 // units
+	Used      int64 // units of the customer's live orders, as far as the order store told; 0 if the repository decided
+	InFlight  int64 // the customer's unsettled units
+
+	// Epoch and Version of the supply that it was decided on; 0 if the order
+	// store decided.
+	Epoch, Version int64
+}
+
+// Error names the SKU and the numbers.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("SKU %q: %v: %d requested, %d used, %d in flight, at most %d for one customer",
+		e.SKU, e.Unwrap(), e.Requested, e.Used, e.InFlight, e.Limit)
+}
+
+// Unwrap is ErrTryAgain if nothing but units in flight stands in the way, which
+// may come back, else ErrLimitExceeded.
+func (e *LimitError) Unwrap() error {
+	if e.Used+e.Requested <= e.Limit {
+		return ErrTryAgain
+	}
+	return ErrLimitExceeded
+}
+
+// WindowError says that a SKU is not on sale now. It is ErrNotOpen, ErrClosed
+// or ErrPaused.
+type WindowError struct {
+	SKU               string
+	OpensAt, ClosesAt time.Time // of the terms; zero for none
+	Err               error     // ErrNotOpen, ErrClosed or ErrPaused
+
+	// Epoch and Version of the supply that it was decided on; 0 if the order
+	// store decided.
+	Epoch, Version int64
+}
+
+// Error names the SKU, and when it opens or when it closed.
+func (e *WindowError) Error() string {
+	text := fmt.Sprintf("SKU %q: %v", e.SKU, e.Err)
+	switch {
+	case errors.Is(e.Err, ErrNotOpen):
+		text += ": it opens at " + stamp(e.OpensAt)
+	case errors.Is(e.Err, ErrClosed):
+		text += ": it closed at " + stamp(e.ClosesAt)
+	}
+	return text
+}
+
+// Unwrap is Err.
+func (e *WindowError) Unwrap() error { return e.Err }
+
+// shortOf is the StockError of counters of which so many units are available,
+// below zero if more are taken than supplied.
+func shortOf(sku string, requested, available, unsettled, epoch, version int64) *StockError {
+	return &StockError{
+		SKU: sku, Requested: requested,
+		Available: max(0, available),
+		// A supply that was lowered below what is taken swallows the units in
+		// flight first.
+		InFlight: max(0, unsettled+min(0, available)),
+		Over:     max(0, -available),
+		Epoch:    epoch, Version: version,
+	}
+}
+
 // Why says what makes the counters of a SKU unusable.
 type Why string
 
@@ -94,3 +180,8 @@ func (e *InvalidError) Error() string { return fmt.Sprintf("%v: %s %s", ErrInval
 
 // Unwrap is ErrInvalid.
 func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
+// unavailable is ErrUnavailable with its cause, and what was to be done.
+func unavailable(did, sku string, err error) error {
+	return fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrUnavailable, err)
+}

@@ -29,7 +29,7 @@ func Example() {
 		panic(err)
 	}
 
-	request := inventory.Request{SKU: "floor", Store: "my-store", Attempt: "try-1", OrderID: "4711", Quantity: 1}
+	request := inventory.Request{SKU: "floor", Store: "my-store", Attempt: "try-1", OrderID: "4711", Customer: "carol", Quantity: 1}
 	sold, err := repo.Deduct(ctx, request)
 	fmt.Println(sold.Quantity, "unit for order", sold.OrderID, err)
 
@@ -53,32 +53,23 @@ func Example() {
 }
 
 // repository returns a repository with two units of the SKU "floor".
-func repository() (repo *inventory.Redis, closeAll func()) {
-	server := miniredis.NewMiniRedis()
-	if err := server.Start(); err != nil {
-		panic(err)
-	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	repo = inventory.NewRedis(client)
+func repository() inventory.InventoryRepository {
+	repo := inventory.NewMemory()
 	err := repo.Load(context.Background(), inventory.Supply{SKU: "floor", Store: "my-store", Epoch: 1, Version: 1, Units: 2})
 	if err != nil {
 		panic(err)
 	}
-	return repo, func() {
-		client.Close()
-		server.Close()
-	}
+	return repo
 }
 
-func ExampleRedis_Deduct() {
-	repo, closeAll := repository()
-	defer closeAll()
+func ExampleMemory_Deduct() {
+	repo := repository()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 
 	for i, quantity := range []int64{2, 1, 3} {
 		_, err := repo.Deduct(ctx, inventory.Request{
-			SKU: "floor", Store: "my-store", Attempt: fmt.Sprint("try-", i), OrderID: fmt.Sprint(i), Quantity: quantity,
+			SKU: "floor", Store: "my-store", Attempt: fmt.Sprint("try-", i), OrderID: fmt.Sprint(i), Customer: "carol", Quantity: quantity,
 		})
 		switch {
 		case err == nil:
@@ -97,11 +88,41 @@ func ExampleRedis_Deduct() {
 	// no
 }
 
+func ExampleTerms() {
+	repo := inventory.NewMemory()
+	ctx := context.Background()
+	terms := inventory.Terms{CustomerLimit: 2, OpensAt: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)}
+	fmt.Println(terms.At("floor", time.Date(2026, 3, 1, 9, 59, 0, 0, time.UTC)))
+
+	terms.OpensAt = time.Time{} // open already
+	err := repo.Load(ctx, inventory.Supply{SKU: "floor", Store: "my-store", Epoch: 1, Version: 1, Units: 100, Terms: terms})
+	if err != nil {
+		panic(err)
+	}
+	for i, quantity := range []int64{2, 1, 3} {
+		_, err := repo.Deduct(ctx, inventory.Request{
+			SKU: "floor", Store: "my-store", Attempt: fmt.Sprint("try-", i), OrderID: fmt.Sprint(i), Customer: "carol", Quantity: quantity,
+		})
+		switch {
+		case err == nil:
+			fmt.Println("taken")
+		case errors.Is(err, inventory.ErrTryAgain):
+			fmt.Println("maybe in a moment")
+		case errors.Is(err, inventory.ErrLimitExceeded):
+			fmt.Println("no")
+		}
+	}
+	// Output:
+	// SKU "floor": not open yet: it opens at 2026-03-01T10:00:00Z
+	// taken
+	// maybe in a moment
+	// no
+}
+
 func ExampleStockError() {
-	repo, closeAll := repository()
-	defer closeAll()
+	repo := repository()
 	_, err := repo.Deduct(context.Background(), inventory.Request{
-		SKU: "floor", Store: "my-store", Attempt: "try-1", OrderID: "4711", Quantity: 5,
+		SKU: "floor", Store: "my-store", Attempt: "try-1", OrderID: "4711", Customer: "carol", Quantity: 5,
 	})
 	var short *inventory.StockError
 	if errors.As(err, &short) {
@@ -111,10 +132,9 @@ func ExampleStockError() {
 }
 
 func ExampleNotLoadedError() {
-	repo, closeAll := repository()
-	defer closeAll()
+	repo := repository()
 	_, err := repo.Deduct(context.Background(), inventory.Request{
-		SKU: "balcony", Store: "my-store", Attempt: "try-1", OrderID: "4711", Quantity: 1,
+		SKU: "balcony", Store: "my-store", Attempt: "try-1", OrderID: "4711", Customer: "carol", Quantity: 1,
 	})
 	var notLoaded *inventory.NotLoadedError
 	if errors.As(err, &notLoaded) {

@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -63,14 +64,15 @@ func TestKeyOfAnotherType(t *testing.T) {
 	})
 }
 
-func TestGarbageInACounter(t *testing.T) {
+func TestGarbageInACounterOrATerm(t *testing.T) {
 	onBoth(t, func(t *testing.T, client *redis.Client) {
 		s := onSale(t, client, 10)
 		d := s.deduct("a")
-		good := s.hash()
+		good := with(with(s.hash(), "opens_at", "1000"), "closes_at", "5000")
 		bad := []string{"", "x", "nan", "1e3", "0x1", "+1", " 1", "01", "1.5", "9007199254740993"}
 		below := map[string][]string{
 			"epoch": {"0", "-1"}, "version": {"0", "-1"}, "taken": {"-1", "0"}, "seq": {"-1"}, "unsettled": {"-1", "2"}, "supply": {"-0"},
+			"customer_limit": {"-1", "1000001"}, "opens_at": {"-1", "5000", "5001"}, "closes_at": {"-1", "1", "1000"}, "paused": {"-1", "2"},
 		}
 		for counter, more := range below {
 			for _, value := range append(more, bad...) {
@@ -114,15 +116,18 @@ func TestGarbageInADeduction(t *testing.T) {
 		d := s.deduct("a")
 		good := s.hash()
 		for _, value := range []string{
-			"x", ":", "::::", "1:1:1:1:", "1:1:1:1", "0:1:1:1:o", "1:0:1:1:o", "1:1:0:1:o", "-1:1:1:1:o", "1:-1:1:1:o",
-			"1:1e3:1:1:o", "nan:1:1:1:o", "1:01:1:1:o", "1:9007199254740993:1:1:o", "9007199254740993:1:1:1:o", "1:1:1:x:o", "1:2:1:1:o",
+			"x", ":", ":::::", "1:1:1:1:0:", "1:1:1:1:0", "1:1:1:1:o", "0:1:1:1:0:o", "1:0:1:1:0:o", "1:1:0:1:0:o",
+			"-1:1:1:1:0:o", "1:-1:1:1:0:o", "1:1e3:1:1:0:o", "nan:1:1:1:0:o", "1:01:1:1:0:o", "1:9007199254740993:1:1:0:o",
+			"9007199254740993:1:1:1:0:o", "1:1:1:x:0:o", "1:2:1:1:0:o",
+			"1:1:1:1:x:o", "1:1:1:1:-1:o", "1:1:1:1:00:o", "1:1:1:1:1:o", "1:1:1:1:6:carolo", "1:1:1:1:7:carolo", "1:1:1:1:05:carolo",
+			"1:1:1:1:129:" + strings.Repeat("c", 129) + "o",
 		} {
 			fields := with(good, "d:a", value)
 			s.replace(fields)
 			ctx := background(t)
 			supply := s.supply
 			supply.Version++
-			if value == "1:2:1:1:o" { // more units than are unsettled
+			if value == "1:2:1:1:0:o" { // more units than are unsettled
 				notLoaded(t, s.repo.Settle(ctx, supply, d), inventory.WhyGarbage)
 				notLoaded(t, s.repo.Restore(ctx, d), inventory.WhyGarbage)
 			} else {

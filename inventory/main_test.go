@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(servertest.Wrap(m))
 }
 
+// counters is how many fields a hash has that nobody deducted from.
+const counters = 11
+
 const store = "0b7e1c52-6f1e-4c38-9b0e-3d8f5a7c2e11"
 
 // onBoth runs a test against miniredis and against a real Redis.
@@ -62,7 +65,9 @@ func onSale(t testing.TB, client *redis.Client, units int64) *sale {
 
 // request returns a request for one unit.
 func (s *sale) request(attempt string) inventory.Request {
-	return inventory.Request{SKU: s.sku, Store: store, Attempt: attempt, OrderID: "order of " + attempt, Quantity: 1}
+	return inventory.Request{
+		SKU: s.sku, Store: store, Attempt: attempt, OrderID: "order of " + attempt, Customer: "carol", Quantity: 1,
+	}
 }
 
 func (s *sale) deduct(attempt string) inventory.Deduction {
@@ -70,6 +75,14 @@ func (s *sale) deduct(attempt string) inventory.Deduction {
 	d, err := s.repo.Deduct(background(s.t), s.request(attempt))
 	require.NoError(s.t, err)
 	return d
+}
+
+// terms pushes other terms.
+func (s *sale) terms(terms inventory.Terms) {
+	s.t.Helper()
+	s.supply.Version++
+	s.supply.Terms = terms
+	require.NoError(s.t, s.repo.Push(background(s.t), s.supply))
 }
 
 // hash returns the whole hash.
@@ -125,6 +138,7 @@ func unavailable(t testing.TB, err error) {
 	require.ErrorIs(t, err, inventory.ErrUnavailable)
 	for _, definite := range []error{
 		inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrNotLoaded, inventory.ErrInvalid,
+		inventory.ErrLimitExceeded, inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused,
 	} {
 		require.NotErrorIs(t, err, definite)
 	}

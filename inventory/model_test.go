@@ -11,22 +11,24 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-// model is the plainest InventoryRepository, in memory: what the scripts are
-// compared with.
+// model is the plainest InventoryRepository, written from the comments alone:
+// what the scripts and Memory are compared with.
 type model struct {
 	mu   sync.Mutex
-	skus map[string]*counters
+	skus map[string]*modelStock
 }
 
-type counters struct {
+type modelStock struct {
 	inventory.Stock
-	open map[string]inventory.Deduction // by attempt
+	terms   inventory.Terms
+	open    map[string]inventory.Deduction // by attempt
+	counted map[string]string              // the customers of those that count for one, by attempt
 }
 
-func newModel() *model { return &model{skus: make(map[string]*counters)} }
+func newModel() *model { return &model{skus: make(map[string]*modelStock)} }
 
 // usable returns the counters of a SKU, unless they are missing or foreign.
-func (m *model) usable(sku, store string) (*counters, error) {
+func (m *model) usable(sku, store string) (*modelStock, error) {
 	c, ok := m.skus[sku]
 	if !ok {
 		return nil, &inventory.NotLoadedError{SKU: sku, Why: inventory.WhyMissing}
@@ -62,7 +64,26 @@ const highest = 1 << 52
 func checkSupply(ctx context.Context, s inventory.Supply) error {
 	return check(ctx, inventory.CheckID("sku", s.SKU), inventory.CheckID("store", s.Store),
 		within("epoch", s.Epoch, 1, highest), within("version", s.Version, 1, highest),
-		within("units", s.Units, -highest, highest), within("admitted", s.Admitted, 0, highest))
+		within("units", s.Units, -highest, highest), within("admitted", s.Admitted, 0, highest),
+		within("customer_limit", s.CustomerLimit, 0, inventory.MaxQuantity),
+		ofThisEra("opens_at", s.OpensAt), ofThisEra("closes_at", s.ClosesAt), inOrder(s.OpensAt, s.ClosesAt))
+}
+
+func ofThisEra(field string, at time.Time) error {
+	if at.IsZero() {
+		return nil
+	}
+	if at.Year() < 1970 || at.After(time.UnixMilli(highest)) {
+		return &inventory.InvalidError{Field: field, Reason: "is of another era"}
+	}
+	return nil
+}
+
+func inOrder(opens, closes time.Time) error {
+	if !opens.IsZero() && !closes.IsZero() && opens.Compare(closes) >= 0 {
+		return &inventory.InvalidError{Field: "closes_at", Reason: "is too early"}
+	}
+	return nil
 }
 
 func checkDeductions(ctx context.Context, ds []inventory.Deduction) error {
@@ -76,18 +97,59 @@ func checkDeductions(ctx context.Context, ds []inventory.Deduction) error {
 	return nil
 }
 
-func (m *model) Load(ctx context.Context, s inventory.Supply) error {
-	if err := checkSupply(ctx, s); err != nil {
-		return err
+func (m *model) Load(ctx context.Context, supplies ...inventory.Supply) error {
+	for _, s := range supplies {
+		if err := checkSupply(ctx, s); err != nil {
+			return err
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c, err := m.usable(s.SKU, s.Store); err == nil && c.Epoch >= s.Epoch {
-		return nil
+	for _, s := range supplies {
+		if c, err := m.usable(s.SKU, s.Store); err == nil && c.Epoch >= s.Epoch {
+			continue
+		}
+		m.skus[s.SKU] = &modelStock{
+			Stock:   inventory.Stock{SKU: s.SKU, Store: s.Store, Epoch: s.Epoch, Version: s.Version, Supply: s.Units},
+			terms:   s.Terms,
+			open:    make(map[string]inventory.Deduction),
+			counted: make(map[string]string),
+		}
 	}
-	m.skus[s.SKU] = &counters{
-		Stock: inventory.Stock{SKU: s.SKU, Store: s.Store, Epoch: s.Epoch, Version: s.Version, Supply: s.Units},
-		open:  make(map[string]inventory.Deduction),
+	return nil
+}
+
+// customers is the units in flight that count, by customer.
+func (c *modelStock) customers() map[string]int64 {
+	sums := make(map[string]int64)
+	for attempt, customer := range c.counted {
+		sums[customer] += c.open[attempt].Quantity
+	}
+	return sums
+}
+
+// allows says what the terms have against a request.
+func (c *modelStock) allows(r inventory.Request) error {
+	now := time.Now()
+	var why error
+	switch opens, closes := c.terms.OpensAt, c.terms.ClosesAt; {
+	case c.terms.Paused:
+		why = inventory.ErrPaused
+	case r.Cleared:
+	case opens.After(now):
+		why = inventory.ErrNotOpen
+	case !closes.IsZero() && !closes.After(now):
+		why = inventory.ErrClosed
+	}
+	if why != nil {
+		return &inventory.WindowError{
+			SKU: r.SKU, OpensAt: c.terms.OpensAt, ClosesAt: c.terms.ClosesAt, Err: why, Epoch: c.Epoch, Version: c.Version,
+		}
+	}
+	if theirs := c.customers()[r.Customer]; c.terms.CustomerLimit > 0 && theirs+r.Quantity > c.terms.CustomerLimit {
+		return &inventory.LimitError{
+			SKU: r.SKU, Limit: c.terms.CustomerLimit, Requested: r.Quantity, InFlight: theirs, Epoch: c.Epoch, Version: c.Version,
+		}
 	}
 	return nil
 }
@@ -97,7 +159,7 @@ func (m *model) Push(ctx context.Context, s inventory.Supply) error { return m.S
 func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Deduction, error) {
 	if err := check(ctx, inventory.CheckID("sku", r.SKU), inventory.CheckID("store", r.Store),
 		inventory.CheckID("attempt", r.Attempt), inventory.CheckID("order_id", r.OrderID),
-		inventory.CheckQuantity("quantity", r.Quantity),
+		inventory.CheckID("customer", r.Customer), inventory.CheckQuantity("quantity", r.Quantity),
 		within("watermark.epoch", r.Watermark.Epoch, 0, highest), within("watermark.seq", r.Watermark.Seq, 0, highest),
 	); err != nil {
 		return inventory.Deduction{}, err
@@ -112,7 +174,14 @@ func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Dedu
 		return inventory.Deduction{}, &inventory.NotLoadedError{SKU: r.SKU, Why: inventory.WhyBehind}
 	}
 	if d, ok := c.open[r.Attempt]; ok {
+		customer, counted := c.counted[r.Attempt]
+		if d.OrderID != r.OrderID || d.Quantity != r.Quantity || counted && customer != r.Customer {
+			return inventory.Deduction{}, &inventory.InvalidError{Field: "attempt", Reason: "is of another request"}
+		}
 		return d, nil
+	}
+	if err := c.allows(r); err != nil {
+		return inventory.Deduction{}, err
 	}
 	if c.Available() < r.Quantity {
 		back := c.Available() + c.Unsettled // if all come back
@@ -129,6 +198,9 @@ func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Dedu
 		Quantity: r.Quantity, Version: c.Version, At: time.Now(),
 	}
 	c.open[r.Attempt] = d
+	if c.terms.CustomerLimit > 0 {
+		c.counted[r.Attempt] = r.Customer
+	}
 	return d, nil
 }
 
@@ -157,7 +229,7 @@ func (m *model) Settle(ctx context.Context, s inventory.Supply, ds ...inventory.
 		c.drop(d)
 	}
 	if s.Version > c.Version {
-		c.Version, c.Supply = s.Version, s.Units
+		c.Version, c.Supply, c.terms = s.Version, s.Units, s.Terms
 	}
 	if c.Taken < s.Admitted {
 		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.WhyLost}
@@ -166,12 +238,13 @@ func (m *model) Settle(ctx context.Context, s inventory.Supply, ds ...inventory.
 }
 
 // drop drops a deduction if it is on record, and returns its units.
-func (c *counters) drop(d inventory.Deduction) int64 {
+func (c *modelStock) drop(d inventory.Deduction) int64 {
 	on, ok := c.open[d.Attempt]
 	if !ok || on.Identity() != d.Identity() || on.Store != d.Store {
 		return 0
 	}
 	delete(c.open, d.Attempt)
+	delete(c.counted, d.Attempt)
 	c.Unsettled -= on.Quantity
 	return on.Quantity
 }

@@ -3,6 +3,7 @@ package inventory_test
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -30,18 +31,27 @@ var badNumbers = []struct {
 	{"deduct", 2, []string{"-1"}},
 	{"deduct", 3, []string{"-1"}},
 	{"deduct", 5, []string{"0", "-1", "1000001", "4503599627370496"}},
+	{"deduct", 8, []string{"-1", "2"}},
 	{"settle", 1, []string{"0", "-1"}},
 	{"settle", 2, []string{"0", "-1"}},
 	{"settle", 3, nil},
 	{"settle", 4, []string{"-1"}},
-	{"settle", 6, []string{"0", "-1"}},
-	{"settle", 8, []string{"0", "-1"}},
+	{"settle", 5, []string{"-1", "1000001"}},
+	{"settle", 6, []string{"-1", "2000"}},
+	{"settle", 7, []string{"-1", "1000"}},
+	{"settle", 8, []string{"-1", "2"}},
+	{"settle", 10, []string{"0", "-1"}},
+	{"settle", 12, []string{"0", "-1"}},
 	{"restore", 1, []string{"0", "-1"}},
 	{"restore", 3, []string{"0", "-1"}},
 	{"restore", 5, []string{"0", "-1"}},
 	{"load", 1, []string{"0", "-1"}},
 	{"load", 2, []string{"0", "-1"}},
 	{"load", 3, nil},
+	{"load", 4, []string{"-1", "1000001"}},
+	{"load", 5, []string{"-1", "2000"}}, // it closes then
+	{"load", 6, []string{"-1", "1000"}}, // it opens then
+	{"load", 7, []string{"-1", "2"}},
 	{"unsettled", 1, []string{"-1"}},
 	{"unsettled", 3, []string{"0", "-1", "100001"}},
 }
@@ -52,10 +62,10 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 		a, b := s.deduct("a"), s.deduct("b")
 		// With these each script does something.
 		good := map[string][]any{
-			"deduct":    {store, "3", "0", "0", "new", "1", "order"},
-			"settle":    {store, "3", "2", "50", "0", "a", text(a.Seq), "b", text(b.Seq)},
+			"deduct":    {store, "3", "0", "0", "new", "1", "order", "carol", "0"},
+			"settle":    {store, "3", "2", "50", "0", "5", "1000", "2000", "1", "a", text(a.Seq), "b", text(b.Seq)},
 			"restore":   {store, "3", "a", text(a.Seq), "b", text(b.Seq)},
-			"load":      {store, "4", "9", "50"},
+			"load":      {store, "4", "9", "50", "5", "1000", "2000", "1"},
 			"unsettled": {store, "0", "0", "10"},
 		}
 		before := s.hash()
@@ -73,18 +83,26 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 			}
 		}
 		// Arguments that are missing are no numbers either.
-		for script, last := range map[string]int{"deduct": 6, "settle": 5, "restore": 2, "load": 3, "unsettled": 3} {
+		for script, last := range map[string]int{"deduct": 8, "settle": 9, "restore": 2, "load": 7, "unsettled": 3} {
 			for n := range last + 1 {
-				if n == 5 && script == "settle" || n == 2 && script == "restore" {
+				if n == 9 && script == "settle" || n == 2 && script == "restore" {
 					continue // no deductions, which is fine
 				}
 				refused(script, good[script][:n])
 			}
 		}
-		refused("settle", good["settle"][:6])
-		refused("settle", good["settle"][:8])
+		refused("settle", good["settle"][:10])
+		refused("settle", good["settle"][:12])
 		refused("restore", good["restore"][:3])
 		refused("restore", good["restore"][:5])
+
+		for _, index := range []int{4, 6, 7} { // attempt, order and customer
+			for _, id := range []string{"", strings.Repeat("x", inventory.MaxIDBytes+1)} {
+				arguments := slices.Clone(good["deduct"])
+				arguments[index] = id
+				refused("deduct", arguments)
+			}
+		}
 
 		// The good ones do something, each: else all the above proves nothing.
 		for _, script := range []string{"deduct", "settle", "restore", "load"} {
@@ -135,11 +153,14 @@ func text(n int64) string { return strconv.FormatInt(n, 10) }
 func TestAttemptUsedForAnotherRequest(t *testing.T) {
 	onBoth(t, func(t *testing.T, client *redis.Client) {
 		s := onSale(t, client, 10)
+		s.deduct("uncounted")
+		s.terms(inventory.Terms{CustomerLimit: 5})
 		s.deduct("a")
 		before := s.hash()
 		for _, change := range []func(*inventory.Request){
 			func(r *inventory.Request) { r.Quantity = 2 },
 			func(r *inventory.Request) { r.OrderID = "another" },
+			func(r *inventory.Request) { r.Customer = "dave" },
 		} {
 			r := s.request("a")
 			change(&r)
@@ -148,5 +169,9 @@ func TestAttemptUsedForAnotherRequest(t *testing.T) {
 			require.NotErrorIs(t, err, inventory.ErrUnavailable)
 			assert.Equal(t, before, s.hash())
 		}
+		r := s.request("uncounted")
+		r.Customer = "dave" // nobody knows better
+		_, err := s.repo.Deduct(background(t), r)
+		require.NoError(t, err)
 	})
 }

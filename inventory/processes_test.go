@@ -77,5 +77,5 @@ func TestProcessesWhoseConnectionsAreCut(t *testing.T) {
 	stock := s.stock()
 	require.Equal(t, int64(units), stock.Taken)
 	require.Equal(t, int64(units), stock.Unsettled)
-	assert.Len(t, s.hash(), 7+units)
+	assert.Len(t, s.hash(), counters+units)
 }

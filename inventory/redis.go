@@ -17,7 +17,8 @@ const DeductTimeout = 5 * time.Second
 
 // Redis is the InventoryRepository in Redis 7.0 or newer, alone, with replicas
 // or as a cluster. Each SKU is one hash; each method is one script, which Redis
-// runs as a whole or not at all. Make one with NewRedis.
+// runs as a whole or not at all; Load and Stock send theirs in pipelines, one
+// for 2,500 SKUs. Make one with NewRedis.
 //
 // It is correct whatever the client's settings are: a script that the client
 // sends again after a lost reply has no second effect. Errors that Redis answers
@@ -54,12 +55,33 @@ func NewRedis(client redis.UniversalClient, options ...Option) *Redis {
 }
 
 // Load implements InventoryRepository.
-func (r *Redis) Load(ctx context.Context, supply Supply) error {
-	if err := supply.check(); err != nil {
+func (r *Redis) Load(ctx context.Context, supplies ...Supply) error {
+	if err := checkLoad(supplies); err != nil {
 		return err
 	}
-	_, err := r.run(ctx, loadScript, "load", supply.SKU, supply.Store, supply.Epoch, supply.Version, supply.Units)
-	return err
+	load := bulk{
+		redis: r, script: loadScript, did: "load",
+		of: func(i int) (string, []any) {
+			s := supplies[i]
+			return s.SKU, append([]any{s.Store, s.Epoch, s.Version, s.Units}, s.termArguments()...)
+		},
+		answer: func(_ int, _ *reply, err error) error { return err },
+	}
+	return load.run(ctx, len(supplies))
+}
+
+// termArguments are the terms as load.lua and settle.lua take them.
+func (t Terms) termArguments() []any {
+	opensAt, closesAt := t.window()
+	return []any{t.CustomerLimit, opensAt, closesAt, flag(t.Paused)}
+}
+
+// flag is a truth as the scripts take it.
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Push implements InventoryRepository.
@@ -74,31 +96,25 @@ const scriptBatch = 500
 
 // Settle implements InventoryRepository.
 func (r *Redis) Settle(ctx context.Context, supply Supply, deductions ...Deduction) error {
-	if err := supply.check(); err != nil {
+	// All are looked at before the first batch goes out.
+	if err := checkSettle(supply, deductions); err != nil {
 		return err
 	}
-	// All are looked at before the first batch goes out.
-	for _, d := range deductions {
-		if err := d.check(); err != nil {
-			return err
-		}
-		if d.SKU != supply.SKU {
-			return &InvalidError{"sku", fmt.Sprintf("is %q, want the supply's, %q", d.SKU, supply.SKU)}
-		}
-	}
-	arguments := make([]any, 0, 5+2*min(len(deductions), scriptBatch))
-	arguments = append(arguments, supply.Store, supply.Epoch, supply.Version, supply.Units, supply.Admitted)
+	head := append([]any{supply.Store, supply.Epoch, supply.Version, supply.Units, supply.Admitted}, supply.termArguments()...)
+	full := len(head) + 2*scriptBatch
+	arguments := make([]any, len(head), len(head)+2*min(len(deductions), scriptBatch))
+	copy(arguments, head)
 	for _, d := range deductions {
 		if d.Epoch != supply.Epoch || d.Store != supply.Store {
 			continue // void
 		}
-		arguments = append(arguments, d.Attempt, d.Seq)
-		if len(arguments) == cap(arguments) && len(arguments) > 2*scriptBatch {
+		if len(arguments) == full {
 			if _, err := r.run(ctx, settleScript, "settle", supply.SKU, arguments...); err != nil {
 				return err
 			}
-			arguments = arguments[:5]
+			arguments = arguments[:len(head)]
 		}
+		arguments = append(arguments, d.Attempt, d.Seq)
 	}
 	_, err := r.run(ctx, settleScript, "settle", supply.SKU, arguments...)
 	return err
@@ -106,15 +122,15 @@ func (r *Redis) Settle(ctx context.Context, supply Supply, deductions ...Deducti
 
 // Restore implements InventoryRepository.
 func (r *Redis) Restore(ctx context.Context, deductions ...Deduction) error {
+	if err := checkRestore(deductions); err != nil {
+		return err
+	}
 	type life struct {
 		sku, store string
 		epoch      int64
 	}
 	calls := make(map[life][]any)
 	for _, d := range deductions {
-		if err := d.check(); err != nil {
-			return err
-		}
 		of := life{d.SKU, d.Store, d.Epoch}
 		if calls[of] == nil {
 			calls[of] = []any{d.Store, d.Epoch}
@@ -148,7 +164,7 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 	for {
 		reply, err := r.run(ctx, deductScript, "deduct", request.SKU,
 			request.Store, request.Watermark.Epoch, request.Watermark.Seq, deadline(ctx)+ahead,
-			request.Attempt, request.Quantity, request.OrderID)
+			request.Attempt, request.Quantity, request.OrderID, request.Customer, flag(request.Cleared))
 		if err != nil {
 			return Deduction{}, err
 		}
@@ -163,16 +179,14 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 				Epoch: reply.number(2), Seq: reply.number(3), Version: reply.number(4),
 				At: time.UnixMilli(reply.number(5)),
 			}, reply.err
-		case "short":
-			available, inFlight := reply.number(4), reply.number(5)
-			// A supply that was lowered below what is taken swallows the units
-			// in flight first.
-			inFlight = max(0, inFlight+min(0, available))
-			return Deduction{}, errors.Join(reply.err, &StockError{
-				SKU: request.SKU, Requested: request.Quantity,
-				Available: max(0, available), InFlight: inFlight, Over: max(0, -available),
-				Epoch: reply.number(2), Version: reply.number(3),
-			})
+		case "paused", "unopened", "closed", "limit", "short":
+			refused := refusal(request, reply)
+			if reply.err != nil {
+				return Deduction{}, reply.err
+			}
+			return Deduction{}, refused
+		case "other":
+			return Deduction{}, errOtherRequest()
 		case "late":
 			// Redis took the deadline for past: our notion of its clock was
 			// wrong, or the call was really late. Now we know its clock.
@@ -182,6 +196,24 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 		default:
 			return Deduction{}, reply.unknown("deduct", request.SKU)
 		}
+	}
+}
+
+// refusal is the error for what the script refuses by the supply and the terms.
+func refusal(request Request, reply *reply) error {
+	sku, status := request.SKU, reply.text(0)
+	epoch, version, a, b := reply.number(2), reply.number(3), reply.number(4), reply.number(5)
+	switch status {
+	case "short":
+		return shortOf(sku, request.Quantity, a, b, epoch, version)
+	case "limit":
+		return &LimitError{
+			SKU: sku, Limit: a, Requested: request.Quantity, InFlight: b, Epoch: epoch, Version: version,
+		}
+	}
+	why := map[string]error{"paused": ErrPaused, "unopened": ErrNotOpen, "closed": ErrClosed}[status]
+	return &WindowError{
+		SKU: sku, OpensAt: fromWindow(a), ClosesAt: fromWindow(b), Err: why, Epoch: epoch, Version: version,
 	}
 }
 
@@ -218,16 +250,7 @@ func deadline(ctx context.Context) int64 {
 
 // Unsettled implements InventoryRepository.
 func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error) {
-	if err := CheckID("store", store); err != nil {
-		return nil, err
-	}
-	if err := CheckID("sku", sku); err != nil {
-		return nil, err
-	}
-	if err := checkRange("age", age.Milliseconds(), 0, maxCounter); err != nil {
-		return nil, err
-	}
-	if err := checkRange("limit", int64(limit), 1, maxCounter); err != nil {
+	if err := checkUnsettled(store, sku, age, limit); err != nil {
 		return nil, err
 	}
 	var found []Deduction
@@ -258,12 +281,17 @@ func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Durat
 	}
 }
 
-// run runs a script on a SKU's stock hash, and tells the errors apart.
+// run runs a script on a SKU's stock hash, in a call alone.
 func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, arguments ...any) (*reply, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, unavailable(did, sku, err)
 	}
-	result, err := script.Run(ctx, r.client, []string{r.keys.stock(sku)}, arguments...).Slice()
+	return judge(did, sku, script.Run(ctx, r.client, []string{r.keys.stock(sku)}, arguments...))
+}
+
+// judge tells the errors of a script's call apart.
+func judge(did, sku string, call *redis.Cmd) (*reply, error) {
+	result, err := call.Slice()
 	switch {
 	case err == nil:
 	case wrongType(err):
@@ -284,8 +312,4 @@ func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, 
 // error quotes, and not only at the start, where miniredis says more.
 func wrongType(err error) bool {
 	return strings.Contains(err.Error(), "WRONGTYPE Operation against a key")
-}
-
-func unavailable(did, sku string, err error) error {
-	return fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrUnavailable, err)
 }

@@ -70,6 +70,22 @@ func TestLostReplyOfTheLastUnit(t *testing.T) {
 	assert.Equal(t, s.stock().Seq, d.Seq)
 }
 
+// Nor may a retry be counted twice for the customer, or meet their own limit.
+func TestLostReplyUnderALimit(t *testing.T) {
+	s, proxy := throughProxy(t, 10)
+	s.terms(inventory.Terms{CustomerLimit: 1})
+	proxy.DropReplyTo(3, mentions("the one"))
+	d := s.deduct("the one")
+	assert.Equal(t, 3, proxy.Dropped())
+	assert.Equal(t, "1", s.hash()["c:carol"])
+
+	proxy.DropReplyTo(3, mentions(s.key))
+	require.NoError(t, s.repo.Restore(background(t), d))
+	assert.Equal(t, 6, proxy.Dropped())
+	assert.NotContains(t, s.hash(), "c:carol")
+	s.deduct("another")
+}
+
 func TestMoreLostRepliesThanRetries(t *testing.T) {
 	s, proxy := throughProxy(t, 10)
 	proxy.DropReplyTo(4, mentions("the one"))

@@ -45,24 +45,30 @@ func (r *reply) unknown(did, sku string) error {
 }
 
 // A deduction's field and value, as prelude.lua has them.
-var deductionValue = regexp.MustCompile(`(?s)^([1-9]\d{0,15}):([1-9]\d{0,15}):([1-9]\d{0,15}):(\d{1,16}):(.+)$`)
+var deductionValue = regexp.MustCompile(`(?s)^([1-9]\d{0,15}):([1-9]\d{0,15}):([1-9]\d{0,15}):(\d{1,16}):(0|[1-9]\d{0,2}):(.+)$`)
 
 func parseDeduction(field, value string) (Deduction, error) {
+	garbage := fmt.Errorf("field %q is no deduction", field)
 	parts := deductionValue.FindStringSubmatch(value)
-	if parts == nil || len(field) < 3 || CheckID("attempt", field[len("d:"):]) != nil || CheckID("order_id", parts[5]) != nil {
-		return Deduction{}, fmt.Errorf("field %q is no deduction", field)
+	if parts == nil || len(field) < 3 || CheckID("attempt", field[len("d:"):]) != nil {
+		return Deduction{}, garbage
 	}
-	var numbers [4]int64
+	var numbers [5]int64
 	for i := range numbers {
 		numbers[i], _ = strconv.ParseInt(parts[i+1], 10, 64) // 16 digits always fit
 		if numbers[i] > maxCounter {
-			return Deduction{}, fmt.Errorf("field %q is no deduction", field)
+			return Deduction{}, garbage
 		}
+	}
+	// The customer comes first, if there is one.
+	bytes, ids := int(numbers[4]), parts[6]
+	if bytes >= len(ids) || CheckID("order_id", ids[bytes:]) != nil || bytes > 0 && CheckID("customer", ids[:bytes]) != nil {
+		return Deduction{}, garbage
 	}
 	return Deduction{
 		Attempt: field[len("d:"):],
 		Seq:     numbers[0], Quantity: numbers[1], Version: numbers[2],
 		At:      time.UnixMilli(numbers[3]),
-		OrderID: parts[5],
+		OrderID: ids[bytes:],
 	}, nil
 }

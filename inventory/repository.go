@@ -8,7 +8,8 @@ import (
 // InventoryRepository is the fast side of a sale: it holds a supply of units
 // for each SKU and deducts from it at once. What it holds may be lost at any
 // moment; the durable side (package order) decides what is sold, and gives it a
-// new supply. [Redis] is the implementation; inventorytest.Run checks any other.
+// new supply. [Redis] is the implementation, and [Memory] one for tests;
+// inventorytest.Run checks any other.
 //
 // Every method is safe for concurrent use, and safe to repeat with the same
 // arguments, also when an earlier call with them failed, is still under way, or
@@ -20,15 +21,19 @@ import (
 // not answer: the call may have been carried out, may still be, or not at all.
 // [ErrNotLoaded] if the store answered that it holds no usable counters.
 type InventoryRepository interface {
-	// Load begins a fresh epoch of a SKU with nothing taken, in place of
+	// Load begins a fresh epoch of each SKU with nothing taken, in place of
 	// counters that are missing, of an older epoch, of another store or garbage.
 	// Counters of this epoch or a newer one stay as they are, and that is no
 	// error. Load only an epoch that the order store has just begun: an epoch
 	// that was loaded and lost must not be loaded a second time.
-	Load(ctx context.Context, supply Supply) error
+	//
+	// All supplies are checked before the first is loaded. They are loaded in
+	// no particular order; on a failure some may be, and repeating does the rest.
+	Load(ctx context.Context, supplies ...Supply) error
 
-	// Push replaces the supply of counters of the same epoch if its version is
-	// newer. Older ones, and those of an older epoch, do nothing, without an error.
+	// Push replaces the supply of counters of the same epoch, and its terms, if
+	// its version is newer. Older ones, and those of an older epoch, do nothing,
+	// without an error.
 	//
 	// It fails with ErrNotLoaded if the counters are missing, foreign, garbage
 	// or of an older epoch; also, whether or not the supply was newer, if fewer
@@ -36,14 +41,23 @@ type InventoryRepository interface {
 	Push(ctx context.Context, supply Supply) error
 
 	// Deduct takes units for an attempt. Repeated for an attempt that is
-	// unsettled, it gives the same Deduction again; with another order or
-	// quantity it is ErrInvalid. Repeated for one that was settled or restored,
-	// it deducts anew under another Seq: mint an attempt for each new try.
+	// unsettled, it gives the same Deduction again, whatever the terms have
+	// become; with another order or quantity, or with another customer than the
+	// one it was counted for, it is ErrInvalid. Repeated for one that was settled
+	// or restored, it deducts anew under another Seq: mint an attempt for each
+	// new try.
 	//
-	// It fails with a *StockError if fewer units are available than asked for:
-	// [ErrTryAgain] if they would suffice with all that is unsettled restored,
-	// else [ErrSoldOut]. It fails with ErrNotLoaded also if the counters are
-	// behind the Watermark. In all these cases nothing was taken.
+	// It fails with a *WindowError if the SKU is not on sale by the terms:
+	// [ErrPaused], or by the repository's clock, unless the request is Cleared,
+	// [ErrNotOpen] or [ErrClosed]. It fails with a *LimitError if the terms have
+	// a customer's limit, and the units asked for would exceed it together with
+	// those of the customer that were deducted under a limit and are unsettled:
+	// [ErrTryAgain] if that would not be so with all of these restored, else
+	// [ErrLimitExceeded]. It fails with a *StockError if fewer units are
+	// available than asked for: [ErrTryAgain] if they would suffice with all that
+	// is unsettled restored, else [ErrSoldOut]. The first of these that applies
+	// is told. It fails with ErrNotLoaded also if the counters are behind the
+	// Watermark. In all these cases nothing was taken.
 	//
 	// A copy of the call that is still on its way when the deadline of ctx, or
 	// DeductTimeout if that is sooner, has passed by the store's clock, does
@@ -51,13 +65,14 @@ type InventoryRepository interface {
 	Deduct(ctx context.Context, request Request) (Deduction, error)
 
 	// Settle drops deductions that the order store consumed; their units stay
-	// taken. It also pushes the supply, and fails as Push does. Deductions that
+	// taken, and count no longer for the customer's limit here. It also pushes the
+	// supply, and fails as Push does. Deductions that
 	// are not on record under their Seq, or are of another epoch, are passed
 	// over. All must be of the supply's SKU.
 	Settle(ctx context.Context, supply Supply, deductions ...Deduction) error
 
 	// Restore drops deductions that the order store did not consume and never
-	// can, and gives their units back. Those that are not on record under their
+	// can, and gives their units back, to the customer's limit too. Those that are not on record under their
 	// Seq, or whose epoch or store is not that of the counters, are passed over,
 	// and so are those whose SKU is not loaded; garbage is ErrNotLoaded. Never
 	// restore a deduction while a commit of it may still land.
@@ -82,6 +97,7 @@ type Supply struct {
 	Version  int64  // orders the supplies of a SKU: 1 to 2^52
 	Units    int64  // may be deducted in this epoch, all in all; may be negative
 	Admitted int64  // were committed in this epoch and deducted before
+	Terms           // who may buy, and when
 }
 
 // Watermark is how far the caller knows the counters of a SKU to be. Counters
@@ -97,8 +113,14 @@ type Request struct {
 	Store     string // of the supply
 	Attempt   string // names this try: 1 to 128 bytes, never used for another one
 	OrderID   string // is kept with the deduction, for the sweep
+	Customer  string // who buys: 1 to 128 bytes; is kept only while a customer's limit counts the units
 	Quantity  int64  // 1 to MaxQuantity
 	Watermark Watermark
+
+	// Cleared says that the order store was asked after the repository had
+	// refused by the clock, and found the sale open: the repository's own clock
+	// does not count. A pause still does.
+	Cleared bool
 }
 
 // Deduction is units that an attempt has taken. SKU, Epoch and Seq are its

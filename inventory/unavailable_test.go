@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -71,9 +72,11 @@ func config(t testing.TB, client *redis.Client, name string, value any) {
 func TestOutOfMemory(t *testing.T) {
 	client := servertest.StartRedis(t, "--maxmemory-policy", "noeviction").Client(t)
 	s := onSale(t, client, 10)
+	s.terms(inventory.Terms{CustomerLimit: 9}) // so that a customer is written too
+	s.deduct("kept")
 	a, b, full := s.deduct("a"), s.deduct("b"), s.hash()
 	supply := s.supply
-	supply.Version, supply.Units = 2, 20
+	supply.Version, supply.Units = 3, 20
 
 	// Without the scripts in Redis's cache go-redis sends EVAL, which is refused too.
 	for _, flush := range []bool{false, true} {
@@ -95,8 +98,9 @@ func TestOutOfMemory(t *testing.T) {
 	require.NoError(t, s.repo.Restore(background(t), a))
 	require.NoError(t, s.repo.Settle(background(t), supply, b))
 	stock := s.stock()
-	assert.Equal(t, int64(1), stock.Taken)
-	assert.Zero(t, stock.Unsettled)
+	assert.Equal(t, int64(2), stock.Taken)
+	assert.Equal(t, int64(1), stock.Unsettled)
+	assert.Equal(t, "1", s.hash()["c:carol"])
 	assert.Equal(t, int64(20), stock.Supply)
 	next := s.supply
 	next.Epoch++
@@ -107,25 +111,54 @@ func TestOutOfMemory(t *testing.T) {
 	s.deduct("new")
 }
 
-// A replica, or an old master that has become one, may be behind: its "sold
-// out" is not to be believed.
-func TestReplicaSellsNothingAndRefusesNobody(t *testing.T) {
-	server := servertest.StartRedis(t)
-	client := server.Client(t, func(o *redis.Options) { o.MaxRetries = -1 })
-	free, soldOut, inFlight := onSale(t, client, 10), onSale(t, client, 1), onSale(t, client, 1)
-	d := free.deduct("a")
+// refusing returns SKUs that are refused, each for another reason, with a
+// request for one unit.
+func refusing(t *testing.T, client *redis.Client) map[string]*sale {
+	t.Helper()
+	soldOut, inFlight := onSale(t, client, 1), onSale(t, client, 1)
 	inFlight.deduct("a")
 	soldOut.supply.Admitted = 1
 	require.NoError(t, soldOut.repo.Settle(background(t), soldOut.supply, soldOut.deduct("a")))
-	_, err := soldOut.repo.Deduct(background(t), soldOut.request("new"))
-	require.ErrorIs(t, err, inventory.ErrSoldOut)
+	of := func(terms inventory.Terms) *sale {
+		s := onSale(t, client, 10)
+		s.terms(terms)
+		return s
+	}
+	limited := of(inventory.Terms{CustomerLimit: 1})
+	limited.deduct("a")
+	all := map[string]*sale{
+		"sold out": soldOut, "in flight": inFlight, "limited": limited,
+		"paused":   of(inventory.Terms{Paused: true}),
+		"not open": of(inventory.Terms{OpensAt: time.Now().Add(time.Hour)}),
+		"closed":   of(inventory.Terms{ClosesAt: time.Now().Add(-time.Hour)}),
+	}
+	for reason, want := range map[string]error{
+		"sold out": inventory.ErrSoldOut, "in flight": inventory.ErrTryAgain, "limited": inventory.ErrTryAgain,
+		"paused": inventory.ErrPaused, "not open": inventory.ErrNotOpen, "closed": inventory.ErrClosed,
+	} {
+		before := all[reason].hash()
+		_, err := all[reason].repo.Deduct(background(t), all[reason].request("new"))
+		require.ErrorIs(t, err, want)
+		require.Equal(t, before, all[reason].hash(), "a refusal writes nothing")
+	}
+	return all
+}
+
+// A replica, or an old master that has become one, may be behind: its "sold
+// out" is not to be believed, nor any other refusal.
+func TestReplicaSellsNothingAndRefusesNobody(t *testing.T) {
+	server := servertest.StartRedis(t)
+	client := server.Client(t, func(o *redis.Options) { o.MaxRetries = -1 })
+	free, all := onSale(t, client, 10), refusing(t, client)
+	d := free.deduct("a")
 	before := free.hash()
 
 	require.NoError(t, client.ReplicaOf(background(t), "127.0.0.1", "1").Err()) // where nobody listens
-	for _, s := range []*sale{free, soldOut, inFlight} {
+	all["free"] = free
+	for reason, s := range all {
 		_, err := s.repo.Deduct(background(t), s.request("new"))
 		unavailable(t, err)
-		require.ErrorContains(t, err, "READONLY")
+		require.ErrorContains(t, err, "READONLY", reason)
 	}
 	unavailable(t, free.repo.Restore(background(t), d))
 	supply := free.supply
@@ -148,14 +181,15 @@ func TestReplicaSellsNothingAndRefusesNobody(t *testing.T) {
 // A master that is cut off from its replicas, and is told to stop then.
 func TestMasterWithoutReplicas(t *testing.T) {
 	client := servertest.StartRedis(t).Client(t, func(o *redis.Options) { o.MaxRetries = -1 })
-	free, soldOut := onSale(t, client, 10), onSale(t, client, 0)
+	free, all := onSale(t, client, 10), refusing(t, client)
 	d := free.deduct("a")
 	before := free.hash()
 	config(t, client, "min-replicas-to-write", "1")
-	for _, s := range []*sale{free, soldOut} {
+	all["free"] = free
+	for reason, s := range all {
 		_, err := s.repo.Deduct(background(t), s.request("new"))
 		unavailable(t, err)
-		require.ErrorContains(t, err, "NOREPLICAS")
+		require.ErrorContains(t, err, "NOREPLICAS", reason)
 	}
 	unavailable(t, free.repo.Restore(background(t), d))
 	assert.Equal(t, before, free.hash())
@@ -179,6 +213,8 @@ func TestScriptFlush(t *testing.T) {
 		require.NoError(t, s.repo.Restore(background(t), a))
 		flush()
 		require.NoError(t, s.repo.Push(background(t), s.supply))
+		flush()
+		assert.Equal(t, int64(10), s.stock().Available())
 		flush()
 		s.repairs()
 	})

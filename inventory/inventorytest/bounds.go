@@ -51,6 +51,47 @@ var boundsCases = []testCase{
 			}
 		})
 	}},
+	{"of terms", func(s *shelf) {
+		s.load(10)
+		other := s.another()
+		breaks := func(field string, terms inventory.Terms) {
+			s.t.Helper()
+			supply := s.current()
+			supply.Version++
+			supply.Terms = terms
+			s.unchanged(func() {
+				for _, err := range []error{
+					s.repo.Push(s.ctx, supply), s.repo.Settle(s.ctx, supply), s.repo.Load(s.ctx, other.supply(1), supply),
+				} {
+					failsInvalid(s.t, err)
+					var invalid *inventory.InvalidError
+					if assert.ErrorAs(s.t, err, &invalid) {
+						assert.Equal(s.t, field, invalid.Field)
+					}
+				}
+			})
+		}
+		for _, n := range append([]int64{-1, math.MinInt64, inventory.MaxQuantity + 1}, tooHigh...) {
+			breaks("customer_limit", inventory.Terms{CustomerLimit: n})
+		}
+		now := time.Now()
+		for _, at := range []time.Time{
+			time.Unix(0, -1), time.Unix(-1, 0), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
+			time.UnixMilli(bound).Add(1), time.UnixMilli(bound + 1), time.Unix(math.MaxInt64/2, 0),
+		} {
+			breaks("opens_at", inventory.Terms{OpensAt: at})
+			breaks("closes_at", inventory.Terms{ClosesAt: at})
+		}
+		breaks("closes_at", inventory.Terms{OpensAt: now, ClosesAt: now})
+		breaks("closes_at", inventory.Terms{OpensAt: now, ClosesAt: now.Add(-1)})
+		assert.Equal(s.t, inventory.WhyMissing, other.stock().Why, "nothing of a list with a bad one is loaded")
+		// The bounds themselves.
+		s.terms = inventory.Terms{CustomerLimit: inventory.MaxQuantity, OpensAt: time.Unix(0, 0), ClosesAt: time.UnixMilli(bound)}
+		s.push(10)
+		s.deduct(1)
+		s.terms = inventory.Terms{OpensAt: now, ClosesAt: now.Add(1)}
+		s.push(10)
+	}},
 	{"of a request", func(s *shelf) {
 		s.load(inventory.MaxCapacity)
 		s.deduct(1)
@@ -68,6 +109,7 @@ var boundsCases = []testCase{
 				breaks(func(r *inventory.Request) { r.Store = id })
 				breaks(func(r *inventory.Request) { r.Attempt = id })
 				breaks(func(r *inventory.Request) { r.OrderID = id })
+				breaks(func(r *inventory.Request) { r.Customer = id })
 			}
 			for _, n := range append([]int64{0, -1, math.MinInt64, inventory.MaxQuantity + 1}, tooHigh...) {
 				breaks(func(r *inventory.Request) { r.Quantity = n })

@@ -86,6 +86,24 @@ var deductCases = []testCase{
 			sameDeduction(s.t, first, again)
 		})
 	}},
+	{"of another request under the same attempt is refused", func(s *shelf) {
+		s.load(10)
+		r := s.request(3)
+		_, err := s.repo.Deduct(s.ctx, r)
+		require.NoError(s.t, err)
+		for _, change := range []func(*inventory.Request){
+			func(r *inventory.Request) { r.Quantity = 2 },
+			func(r *inventory.Request) { r.OrderID = "another" },
+		} {
+			other := r
+			change(&other)
+			s.unchanged(func() {
+				d, err := s.repo.Deduct(s.ctx, other)
+				failsInvalid(s.t, err)
+				assert.Zero(s.t, d)
+			})
+		}
+	}},
 	{"takes the last unit and no more", func(s *shelf) {
 		s.load(3)
 		s.settle(s.deduct(2))
@@ -231,11 +249,17 @@ var deductCases = []testCase{
 			"a:b:c", "d:1", "{tag}", "}{", "%7B", "%", "{", "a b", " ", "*", "[a-z]?", "taken", "seq", "0", "-1",
 			`"'\`, "ü☃𝄞", strings.Repeat("x", inventory.MaxIDBytes), strings.Repeat("☃", inventory.MaxIDBytes/3),
 		}
-		s.load(1000)
 		var want []inventory.Deduction
-		for _, name := range names {
+		for i, name := range names {
+			// With a limit the customer is on record too, without one not.
+			s.terms.CustomerLimit = int64(i%2) * 1000
+			if i == 0 {
+				s.load(1000)
+			} else {
+				s.push(1000)
+			}
 			r := s.request(2)
-			r.Attempt, r.OrderID = name, name
+			r.Attempt, r.OrderID, r.Customer = name, name, names[len(names)-1-i]
 			d, err := s.repo.Deduct(s.ctx, r)
 			require.NoError(s.t, err, "%q", name)
 			assert.Equal(s.t, name, d.Attempt)

@@ -14,6 +14,9 @@ import (
 // multiple of anything.
 const many = 1203
 
+// bulk is the same of SKUs that are loaded or read.
+const bulk = 2603
+
 var unsettledCases = []testCase{
 	{"lists what is neither settled nor restored", func(s *shelf) {
 		s.load(10)
@@ -85,17 +88,17 @@ var stockCases = []testCase{
 	}},
 	{"reads many", func(s *shelf) {
 		s.load(10)
-		skus := make([]string, many)
+		skus := make([]string, bulk)
 		for i := range skus {
 			skus[i] = fmt.Sprintf("%s-%d", s.sku, i)
 		}
-		skus[many-1] = s.sku
+		skus[bulk-1] = s.sku
 		stocks, err := s.repo.Stock(s.ctx, skus...)
 		require.NoError(s.t, err)
-		require.Len(s.t, stocks, many)
+		require.Len(s.t, stocks, bulk)
 		for i, stock := range stocks {
 			assert.Equal(s.t, skus[i], stock.SKU)
-			assert.Equal(s.t, i < many-1, stock.Why == inventory.WhyMissing)
+			assert.Equal(s.t, i < bulk-1, stock.Why == inventory.WhyMissing)
 		}
 	}},
 	{"keeps SKUs with odd names apart", func(s *shelf) {

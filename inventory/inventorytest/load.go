@@ -1,6 +1,8 @@
 package inventorytest
 
 import (
+	"fmt"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -69,6 +71,71 @@ var loadCases = []testCase{
 			SKU: s.sku, Store: s.store, Epoch: s.epoch, Version: s.version, Supply: 7,
 		}, s.stock())
 		assert.Empty(s.t, s.unsettled())
+	}},
+	{"loads none", func(s *shelf) {
+		require.NoError(s.t, s.repo.Load(s.ctx))
+	}},
+	{"loads many, and keeps those that are there", func(s *shelf) {
+		s.load(10)
+		s.deduct(3)
+		supplies := make([]inventory.Supply, bulk)
+		want := make([]inventory.Stock, bulk)
+		skus := make([]string, bulk)
+		for i := range supplies {
+			skus[i] = fmt.Sprintf("%s-%d", s.sku, i)
+			supplies[i] = inventory.Supply{SKU: skus[i], Store: s.store, Epoch: s.epoch, Version: int64(1 + i), Units: int64(i)}
+			want[i] = inventory.Stock{SKU: skus[i], Store: s.store, Epoch: s.epoch, Version: int64(1 + i), Supply: int64(i)}
+		}
+		// In the middle is one that stays as it is, and at the end one that is replaced.
+		newer := s.another()
+		newer.load(5)
+		newer.deduct(2)
+		newer.epoch++
+		supplies[bulk/2], supplies[bulk-1] = s.current(), newer.supply(7)
+		supplies[bulk/2].Units = 99
+		skus[bulk/2], skus[bulk-1] = s.sku, newer.sku
+		want[bulk/2] = s.stock()
+		want[bulk-1] = inventory.Stock{SKU: newer.sku, Store: s.store, Epoch: newer.epoch, Version: newer.version, Supply: 7}
+		for range 2 { // repeated it changes nothing
+			s.unchanged(func() { require.NoError(s.t, s.repo.Load(s.ctx, supplies...)) })
+			got, err := s.repo.Stock(s.ctx, skus...)
+			require.NoError(s.t, err)
+			for i := range want {
+				require.Equal(s.t, want[i], got[i], "SKU %d", i)
+			}
+		}
+		newer.audit()
+	}},
+	{"loads a SKU that is named twice", func(s *shelf) {
+		older, newer := s.supply(1), s.supply(2)
+		newer.Epoch++
+		require.NoError(s.t, s.repo.Load(s.ctx, newer, older, newer))
+		assert.Equal(s.t, int64(2), s.stock().Supply)
+		assert.Equal(s.t, newer.Epoch, s.stock().Epoch)
+	}},
+	{"with a bad supply touches nothing", func(s *shelf) {
+		other := s.another()
+		s.load(10)
+		s.deduct(3)
+		s.epoch++
+		bad := other.supply(1)
+		bad.Epoch = 0
+		last := make([]inventory.Supply, 0, bulk)
+		for i := range bulk - 1 {
+			supply := s.supply(20)
+			if i > 0 {
+				supply.SKU = fmt.Sprint(other.sku, i)
+			}
+			last = append(last, supply)
+		}
+		s.unchanged(func() {
+			failsInvalid(s.t, s.repo.Load(s.ctx, bad, s.current()))
+			failsInvalid(s.t, s.repo.Load(s.ctx, append(last, bad)...))
+		})
+		stocks, err := s.repo.Stock(s.ctx, other.sku, last[1].SKU)
+		require.NoError(s.t, err)
+		assert.Equal(s.t, inventory.WhyMissing, stocks[0].Why)
+		assert.Equal(s.t, inventory.WhyMissing, stocks[1].Why)
 	}},
 	{"leaves other SKUs alone", func(s *shelf) {
 		other := s.another()

@@ -15,7 +15,8 @@ import (
 //
 // What open returns may be one and the same repository each time, with other
 // SKUs in it: the suite touches only SKUs with random names. To a repository
-// that is shared it leaves them behind.
+// that is shared it leaves them behind. Its clock must be within half an hour of
+// this process's.
 func Run(t *testing.T, open func(t testing.TB) inventory.InventoryRepository) {
 	t.Helper()
 	for _, method := range []struct {
@@ -25,6 +26,8 @@ func Run(t *testing.T, open func(t testing.TB) inventory.InventoryRepository) {
 		{"Load", loadCases},
 		{"Push", pushCases},
 		{"Deduct", deductCases},
+		{"Window", windowCases},
+		{"Limit", limitCases},
 		{"Settle", settleCases},
 		{"Restore", restoreCases},
 		{"Unsettled", unsettledCases},

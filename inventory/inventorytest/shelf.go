@@ -29,9 +29,10 @@ type shelf struct {
 
 	sku, store string
 	epoch      int64
-	version    int64 // of the last supply that was made
-	units      int64 // of the last supply that was made
-	sold       int64 // units settled by settle
+	version    int64           // of the last supply that was made
+	units      int64           // of the last supply that was made
+	terms      inventory.Terms // of each supply that is made from now on
+	sold       int64           // units settled by settle
 	attempts   int
 }
 
@@ -50,6 +51,7 @@ func newShelf(t *testing.T, repo inventory.InventoryRepository) *shelf {
 func (s *shelf) another() *shelf {
 	other := *s
 	other.sku, other.attempts, other.sold, other.version, other.units = "sku-"+rand.Text(), 0, 0, 0, 0
+	other.terms = inventory.Terms{}
 	return &other
 }
 
@@ -63,7 +65,7 @@ func (s *shelf) supply(units int64) inventory.Supply {
 // current returns the last supply that was made.
 func (s *shelf) current() inventory.Supply {
 	return inventory.Supply{
-		SKU: s.sku, Store: s.store, Epoch: s.epoch, Version: s.version, Units: s.units, Admitted: s.sold,
+		SKU: s.sku, Store: s.store, Epoch: s.epoch, Version: s.version, Units: s.units, Admitted: s.sold, Terms: s.terms,
 	}
 }
 
@@ -83,6 +85,7 @@ func (s *shelf) request(quantity int64) inventory.Request {
 	return inventory.Request{
 		SKU: s.sku, Store: s.store, Quantity: quantity,
 		Attempt: fmt.Sprintf("attempt-%d", s.attempts), OrderID: fmt.Sprintf("order-%d", s.attempts),
+		Customer: "carol",
 	}
 }
 
@@ -178,21 +181,31 @@ func (s *shelf) unsettled() []inventory.Deduction {
 func (s *shelf) audit() {
 	s.t.Helper()
 	stock := s.stock()
+	checkBooks(s.t, stock, s.unsettled())
+	if stock.Why == "" {
+		assert.Equal(s.t, s.sold, stock.Taken-stock.Unsettled, "what is taken and not unsettled was settled")
+	}
+}
+
+// checkBooks asserts that counters and unsettled deductions of one moment agree.
+func checkBooks(t testing.TB, stock inventory.Stock, unsettled []inventory.Deduction) {
+	t.Helper()
 	if stock.Why != "" {
-		assert.Equal(s.t, inventory.Stock{SKU: s.sku, Why: stock.Why}, stock)
+		assert.Equal(t, inventory.Stock{SKU: stock.SKU, Why: stock.Why}, stock)
 		return
 	}
-	assert.Equal(s.t, stock.Supply, stock.Available()+stock.Taken, "available + taken = supply")
-	assert.GreaterOrEqual(s.t, stock.Unsettled, int64(0))
-	assert.Equal(s.t, s.sold, stock.Taken-stock.Unsettled, "what is taken and not unsettled was settled")
+	assert.Equal(t, stock.Supply, stock.Available()+stock.Taken, "available + taken = supply")
+	assert.GreaterOrEqual(t, stock.Unsettled, int64(0))
+	assert.GreaterOrEqual(t, stock.Taken, stock.Unsettled)
+	assert.Equal(t, stock.Unsettled, units(unsettled), "the unsettled deductions add up")
 	seqs := make(map[int64]bool)
-	for _, d := range s.unsettled() {
-		assert.Equal(s.t, s.sku, d.SKU)
-		assert.Equal(s.t, stock.Store, d.Store)
-		assert.Equal(s.t, stock.Epoch, d.Epoch)
-		assert.Positive(s.t, d.Seq)
-		assert.LessOrEqual(s.t, d.Seq, stock.Seq, "Stock.Seq is of the last deduction")
-		assert.False(s.t, seqs[d.Seq], "two deductions have the seq %d", d.Seq)
+	for _, d := range unsettled {
+		assert.Equal(t, stock.SKU, d.SKU)
+		assert.Equal(t, stock.Store, d.Store)
+		assert.Equal(t, stock.Epoch, d.Epoch)
+		assert.Positive(t, d.Seq)
+		assert.LessOrEqual(t, d.Seq, stock.Seq, "Stock.Seq is of the last deduction")
+		assert.False(t, seqs[d.Seq], "two deductions have the seq %d", d.Seq)
 		seqs[d.Seq] = true
 	}
 }
@@ -242,6 +255,7 @@ func sameDeductions(t testing.TB, want, got []inventory.Deduction) {
 // definite are the errors of which a repository returns only one at a time.
 var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrUnavailable, inventory.ErrNotLoaded, inventory.ErrInvalid,
+	inventory.ErrLimitExceeded, inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused,
 }
 
 // fails asserts that an error is this one and none of the others.

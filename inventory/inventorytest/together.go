@@ -32,7 +32,9 @@ func together(f func(caller int)) {
 
 // named returns a request of a caller, which may be built concurrently.
 func (s *shelf) named(attempt string, quantity int64) inventory.Request {
-	return inventory.Request{SKU: s.sku, Store: s.store, Attempt: attempt, OrderID: "order", Quantity: quantity}
+	return inventory.Request{
+		SKU: s.sku, Store: s.store, Attempt: attempt, OrderID: "order", Customer: "carol", Quantity: quantity,
+	}
 }
 
 var togetherCases = []testCase{
@@ -57,6 +59,30 @@ var togetherCases = []testCase{
 		assert.Len(s.t, granted, onSale)
 		s.counts(onSale, onSale)
 		sameDeductions(s.t, granted, s.unsettled())
+	}},
+	{"a customer's limit holds", func(s *shelf) {
+		const limit, customers = 7, 4
+		s.terms.CustomerLimit = limit
+		s.load(onSale)
+		together(func(caller int) {
+			for i := range each {
+				r := s.named(fmt.Sprintf("%d-%d", caller, i), 1)
+				r.Customer = fmt.Sprint("customer-", caller%customers)
+				if _, err := s.repo.Deduct(s.ctx, r); err != nil && !errors.Is(err, inventory.ErrTryAgain) {
+					s.fine(err)
+				}
+			}
+		})
+		s.counts(limit*customers, limit*customers)
+	}},
+	{"one counted deduction is given back once", func(s *shelf) {
+		s.terms.CustomerLimit = 20
+		s.load(onSale)
+		d := s.deduct(7)
+		s.deduct(11)
+		together(func(int) { s.fine(s.repo.Restore(s.ctx, d)) })
+		s.deductLimited(10, 20, 11)
+		s.deduct(9)
 	}},
 	{"one attempt gets one deduction", func(s *shelf) {
 		s.load(onSale)

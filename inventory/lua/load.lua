@@ -5,6 +5,10 @@
 -- ARGV[2]  epoch
 -- ARGV[3]  version of the supply
 -- ARGV[4]  supply, units
+-- ARGV[5]  customer_limit  units, 0 for none
+-- ARGV[6]  opens_at        milliseconds, 0 for none
+-- ARGV[7]  closes_at       milliseconds, 0 for none
+-- ARGV[8]  paused          0 or 1
 --
 -- Returns {'loaded'}, or {'kept'} if the hash is of this epoch or a newer one.
 --
@@ -19,6 +23,9 @@ if not store or store == '' then return refuse('store is empty') end
 if not epoch then return refuse('epoch is not a whole number from 1 to 2^52') end
 if not version then return refuse('version is not a whole number from 1 to 2^52') end
 if not supply then return refuse('supply is not a whole number within 2^52') end
+local terms = {}
+local fine, wrong = read_terms(terms, ARGV[5], ARGV[6], ARGV[7], ARGV[8])
+if not fine then return refuse(wrong) end
 
 -- Asking for the type first, as HMGET on a key of another type ends the script.
 local kind = redis.call('TYPE', KEYS[1])
@@ -36,5 +43,9 @@ redis.call('HSET', KEYS[1],
   'version', digits(version),
   'taken', '0',
   'seq', '0',
-  'unsettled', '0')
+  'unsettled', '0',
+  'customer_limit', digits(terms.limit),
+  'opens_at', digits(terms.opens_at),
+  'closes_at', digits(terms.closes_at),
+  'paused', digits(terms.paused))
 return {'loaded'}

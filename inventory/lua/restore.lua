@@ -22,12 +22,10 @@ local stock, why = read_stock(KEYS[1], store)
 if not stock then return {'unusable', why} end
 if stock.epoch ~= epoch then return {'superseded'} end
 
-local attempts, units = named_deductions(KEYS[1], 3, stock)
+local attempts, units, left = named_deductions(KEYS[1], 3, stock)
 if not attempts then return {'unusable', 'garbage'} end
 
-for i = 1, #attempts do
-  redis.call('HDEL', KEYS[1], 'd:' .. attempts[i])
-end
+drop(KEYS[1], attempts, left)
 if units > 0 then
   redis.call('HSET', KEYS[1], 'taken', digits(stock.taken - units), 'unsettled', digits(stock.unsettled - units))
 end

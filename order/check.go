@@ -29,10 +29,10 @@ func (o Order) Check() error {
 		return &inventory.InvalidError{Field: "lines", Reason: fmt.Sprintf("has %d elements, want 1 to %d", len(o.Lines), MaxLines)}
 	}
 	for i, line := range o.Lines {
-		if err := inLine(i, inventory.CheckID("sku", line.SKU)); err != nil {
+		if err := inLine("lines", i, inventory.CheckID("sku", line.SKU)); err != nil {
 			return err
 		}
-		if err := inLine(i, inventory.CheckQuantity("quantity", line.Quantity)); err != nil {
+		if err := inLine("lines", i, inventory.CheckQuantity("quantity", line.Quantity)); err != nil {
 			return err
 		}
 	}
@@ -41,10 +41,18 @@ func (o Order) Check() error {
 
 // inLine names the line in the error of a field. The name is made only for an
 // error: every booking is checked.
-func inLine(line int, err error) error {
+func inLine(field string, line int, err error) error {
+	if err != nil {
+		err = inField(fmt.Sprintf("%s[%d]", field, line), err)
+	}
+	return err
+}
+
+// inField names what the field is in.
+func inField(in string, err error) error {
 	var invalid *inventory.InvalidError
 	if err != nil && errors.As(err, &invalid) {
-		invalid.Field = fmt.Sprintf("lines[%d].%s", line, invalid.Field)
+		invalid.Field = in + "." + invalid.Field
 	}
 	return err
 }
@@ -53,7 +61,7 @@ func inLine(line int, err error) error {
 // quantity and each sum has the bounds of one. It fails with an inventory.InvalidError.
 func SumLines(lines []Line) ([]Line, error) {
 	for i, line := range lines { // a negative one must not hide in a sum
-		if err := inLine(i, inventory.CheckQuantity("quantity", line.Quantity)); err != nil {
+		if err := inLine("lines", i, inventory.CheckQuantity("quantity", line.Quantity)); err != nil {
 			return nil, err
 		}
 	}
@@ -74,15 +82,6 @@ func SumLines(lines []Line) ([]Line, error) {
 	return sums[:n], nil
 }
 
-// Check returns an inventory.InvalidError unless the SKU and the capacity are
-// within bounds.
-func (i Item) Check() error {
-	if err := inventory.CheckID("sku", i.SKU); err != nil {
-		return err
-	}
-	return inventory.CheckCapacity("capacity", i.Capacity)
-}
-
 // checkCommits returns an inventory.InvalidError unless every commit is within
 // bounds and has one deduction for each line, or none.
 func checkCommits(commits []Commit) error {
@@ -93,11 +92,16 @@ func checkCommits(commits []Commit) error {
 		if err := c.Order.Check(); err != nil {
 			return fmt.Errorf("order %q: %w", c.Order.ID, err)
 		}
-		for i := 1; i < len(c.Order.Lines); i++ {
-			if c.Order.Lines[i-1].SKU >= c.Order.Lines[i].SKU {
-				return fmt.Errorf("order %q: %w", c.Order.ID,
-					&inventory.InvalidError{Field: fmt.Sprintf("lines[%d].sku", i), Reason: "is out of order, want each SKU once, sorted"})
+		if c.Hold != 0 {
+			if err := CheckHold("hold", c.Hold); err != nil {
+				return fmt.Errorf("order %q: %w", c.Order.ID, err)
 			}
+		}
+		if err := checkSorted("lines", c.Order.Lines); err != nil {
+			return fmt.Errorf("order %q: %w", c.Order.ID, err)
+		}
+		if err := checkDraws(c.Order); err != nil {
+			return fmt.Errorf("order %q: %w", c.Order.ID, err)
 		}
 		if err := checkDeductions(c); err != nil {
 			return fmt.Errorf("order %q: %w", c.Order.ID, err)
@@ -106,17 +110,52 @@ func checkCommits(commits []Commit) error {
 	return nil
 }
 
+func checkSorted(field string, lines []Line) error {
+	for i := 1; i < len(lines); i++ {
+		if lines[i-1].SKU >= lines[i].SKU {
+			return &inventory.InvalidError{Field: fmt.Sprintf("%s[%d].sku", field, i), Reason: "is out of order, want each SKU once, sorted"}
+		}
+	}
+	return nil
+}
+
+// checkDraws looks at what an order takes of pools. Whether it is what its SKUs
+// draw, the store decides.
+func checkDraws(o Order) error {
+	if len(o.Draws) == 0 {
+		return nil
+	}
+	for i, draw := range o.Draws {
+		if err := inLine("draws", i, inventory.CheckID("sku", draw.SKU)); err != nil {
+			return err
+		}
+		if err := inLine("draws", i, inventory.CheckQuantity("quantity", draw.Quantity)); err != nil {
+			return err
+		}
+	}
+	for _, unit := range o.Units() {
+		if err := inventory.CheckQuantity(fmt.Sprintf("draws: the sum for SKU %q", unit.SKU), unit.Quantity); err != nil {
+			return err
+		}
+	}
+	return checkSorted("draws", o.Draws)
+}
+
 func checkDeductions(c Commit) error {
-	if len(c.Deductions) != 0 && len(c.Deductions) != len(c.Order.Lines) {
-		return &inventory.InvalidError{Field: "deductions", Reason: fmt.Sprintf("are %d, want one for each of %d lines", len(c.Deductions), len(c.Order.Lines))}
+	if len(c.Deductions) == 0 {
+		return nil
+	}
+	units := c.Order.Units()
+	if len(c.Deductions) != len(units) {
+		return &inventory.InvalidError{Field: "deductions", Reason: fmt.Sprintf("are %d, want one for each of %d units", len(c.Deductions), len(units))}
 	}
 	for i, d := range c.Deductions {
 		if d == (inventory.Deduction{}) {
 			continue
 		}
 		// Fence looks for the order that the deduction names, so it must be this one.
-		if line := c.Order.Lines[i]; d.OrderID != c.Order.ID || d.SKU != line.SKU || d.Quantity != line.Quantity || d.Epoch < 1 || d.Seq < 1 {
-			return &inventory.InvalidError{Field: fmt.Sprintf("deductions[%d]", i), Reason: "is not of its line"}
+		if unit := units[i]; d.OrderID != c.Order.ID || d.SKU != unit.SKU || d.Quantity != unit.Quantity || d.Epoch < 1 || d.Seq < 1 {
+			return &inventory.InvalidError{Field: fmt.Sprintf("deductions[%d]", i), Reason: "is not of its unit"}
 		}
 	}
 	return nil
@@ -162,6 +201,20 @@ func checkScan(partition int, after string, limit int) error {
 func checkClaim(period time.Duration, limit int) error {
 	if period <= 0 {
 		return &inventory.InvalidError{Field: "period", Reason: fmt.Sprintf("is %v, want more than 0", period)}
+	}
+	return checkLimit(limit)
+}
+
+func checkCustomerLimit(limit int64) error {
+	if limit != NoLimit && (limit < 1 || limit > inventory.MaxQuantity) {
+		return &inventory.InvalidError{Field: "limit", Reason: fmt.Sprintf("is %d, want 1 to %d, or NoLimit", limit, int64(inventory.MaxQuantity))}
+	}
+	return nil
+}
+
+func checkDue(again time.Duration, limit int) error {
+	if err := CheckHold("again", again); err != nil {
+		return err
 	}
 	return checkLimit(limit)
 }

@@ -14,29 +14,55 @@
 // it; who migrates with goose, tern or psql finds the same SQL in Migrations.
 // Migrate needs a role that may create a schema. With psql:
 //
-//	psql -1 -v ON_ERROR_STOP=1 -f order/migrations/001_core.sql
+//	cat order/migrations/*.sql | psql -1 -v ON_ERROR_STOP=1
 //
 // The role that sells needs no more than
 //
 //	GRANT USAGE ON SCHEMA lastunit TO shop;
 //	GRANT SELECT ON lastunit.migrations TO shop; -- if it calls Migrate, to see that it is done
-//	GRANT SELECT ON lastunit.store TO shop;
+//	GRANT SELECT, UPDATE (ledger) ON lastunit.store TO shop;
 //	GRANT SELECT, INSERT, UPDATE ON lastunit.skus, lastunit.orders TO shop;
+//	GRANT SELECT, INSERT ON lastunit.adjustments, lastunit.movements TO shop;
 //	GRANT SELECT, INSERT, DELETE ON lastunit.fences TO shop;
 //	GRANT SELECT, UPDATE ON lastunit.partitions TO shop;
 //
-// and EXECUTE on the functions and USAGE on the type of that schema, which
+// and EXECUTE on the functions and USAGE on the types of that schema, which
 // PUBLIC has unless somebody revoked it.
 //
 // The tables are for reading too: lastunit.orders has a row for each order, with
-// its lines in the arrays skus and quantities. What was sold of each SKU:
+// what it takes of each SKU in the arrays skus and quantities, pools included.
+// What was sold of each SKU:
 //
 //	SELECT l.sku, sum(l.quantity)
 //	FROM lastunit.orders o, unnest(o.skus, o.quantities) AS l(sku, quantity)
 //	WHERE o.status IN ('held', 'confirmed')
 //	GROUP BY l.sku;
 //
-// Don't write to them, but for one thing: a customer may be erased without the
+// The same from the ledger, for each SKU and kind of movement:
+//
+//	SELECT sku, kind, sum(quantity) FROM lastunit.movements GROUP BY sku, kind;
+//
+// # The life of an order
+//
+//	         Book                  Cancel
+//	(new) ----------> confirmed ----------> cancelled
+//	  |                ^  ^                   ^
+//	  | Hold   Confirm |  | Reclaim    Cancel |
+//	  +--------------> held --> expired       |
+//	                   |  (its time is over)  |
+//	                   +----------------------+
+//
+// The Store's clock decides whether a hold's time is over, in the statement that
+// changes the order, under its row's lock.
+//
+// # The ledger
+//
+// Every change of a SKU's counters is a [Movement], written in the transaction
+// that makes it, so that the sums are the counters. It is the outbox too: see
+// Feed. SetLedger(ctx, false) switches it off for a store: then a booking writes
+// one row less.
+//
+// Don't write to the tables, but for one thing: a customer may be erased without the
 // ID being forgotten, as what a repeated request is compared with is a keyed
 // digest.
 //

@@ -3,17 +3,27 @@ package order
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // The errors of this package, for errors.Is.
 var (
 	// ErrIdempotencyConflict says that the order ID was used before, for an
-	// order with another customer or other lines. Nothing was changed.
-	ErrIdempotencyConflict = errors.New("the order ID was used for another order")
+	// order with another customer or other lines, held instead of booked or the
+	// other way round; or for another adjustment. Nothing was changed.
+	ErrIdempotencyConflict = errors.New("the ID was used for something else")
 
 	// ErrCancelled says that the order with this ID was cancelled, be it before
 	// it was ever booked. An ID that was cancelled books nothing any more.
 	ErrCancelled = errors.New("the order was cancelled")
+
+	// ErrHoldExpired says that the hold's time is over. HoldExpiredError has the
+	// details. Reclaim books the order again if units are left.
+	ErrHoldExpired = errors.New("the hold has expired")
+
+	// ErrBusy says that another transaction is changing the order at this moment,
+	// most often somebody's own that is still open. Nothing was changed; ask again.
+	ErrBusy = errors.New("the order is being changed by another transaction")
 
 	// ErrNotFound says that there is no order with this ID.
 	ErrNotFound = errors.New("no such order")
@@ -21,9 +31,9 @@ var (
 	// ErrUnknownSKU says that the SKU was never put on sale.
 	ErrUnknownSKU = errors.New("unknown SKU")
 
-	// ErrAlreadyOnSale says that the SKU is on sale with another capacity.
-	// SetCapacity changes it.
-	ErrAlreadyOnSale = errors.New("already on sale with another capacity")
+	// ErrAlreadyOnSale says that the SKU is on sale with another capacity, limit
+	// or window, which can be changed, or with other draws, which can't.
+	ErrAlreadyOnSale = errors.New("already on sale with other terms")
 
 	// ErrOutcomeUnknown says that the call may have been carried out, may still
 	// be, or not at all. Ask again with the same order ID, or whatever the
@@ -39,6 +49,10 @@ var (
 	// by a constraint or a trigger that somebody added. Nothing was changed, and
 	// to ask again is of no use.
 	ErrRejected = errors.New("rejected by the database")
+
+	// ErrNoTransactions says that the store is none whose users have transactions
+	// of their own. See TxStore.
+	ErrNoTransactions = errors.New("the order store has no transactions of its users")
 
 	// ErrNotMigrated says that the database has no tables of this package, or
 	// old ones. Call Migrate.
@@ -57,8 +71,24 @@ func (e *SKUError) Error() string { return fmt.Sprintf("SKU %q: %v", e.SKU, e.Er
 // Unwrap is the error that befell the SKU.
 func (e *SKUError) Unwrap() error { return e.Err }
 
-// OrderError names the order of an ErrIdempotencyConflict, ErrCancelled or
-// ErrNotFound.
+// HoldExpiredError says when a hold expired, and what is left. It is
+// ErrHoldExpired.
+type HoldExpiredError struct {
+	ID        string
+	ExpiredAt time.Time
+	Left      []Line // how many units are left of each SKU of the order, pools included; may be 0
+}
+
+// Error names the order and the moment.
+func (e *HoldExpiredError) Error() string {
+	return fmt.Sprintf("order %q: %v at %s", e.ID, ErrHoldExpired, e.ExpiredAt.Format(time.RFC3339Nano))
+}
+
+// Unwrap is ErrHoldExpired.
+func (e *HoldExpiredError) Unwrap() error { return ErrHoldExpired }
+
+// OrderError names the order of an ErrIdempotencyConflict, ErrCancelled, ErrBusy
+// or ErrNotFound; of the first, it may be an adjustment.
 type OrderError struct {
 	ID  string
 	Err error

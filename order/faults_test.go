@@ -88,9 +88,9 @@ func TestConnectionCutAtCancel(t *testing.T) {
 	require.NoError(t, err)
 
 	proxy.DropReplyTo(1, contains("id-1"))
-	_, _, err = store.Cancel(t.Context(), "id-1")
+	_, _, err = cancel(t.Context(), store, "id-1")
 	outcomeUnknown(t, err)
-	o, counters, err := store.Cancel(t.Context(), "id-1")
+	o, counters, err := cancel(t.Context(), store, "id-1")
 	require.NoError(t, err)
 	require.Equal(t, order.Cancelled, o.Status)
 	require.Zero(t, counters[0].Allocated, "the units came back once")
@@ -194,7 +194,7 @@ func TestOpposingOrders(t *testing.T) {
 				}
 				_, _, err := stores[caller%2].Commit(context.Background(), commits)
 				assert.NoError(t, err)
-				_, _, err = stores[caller%2].Cancel(context.Background(), fmt.Sprint(random.IntN(400)))
+				_, _, err = cancel(context.Background(), stores[caller%2], fmt.Sprint(random.IntN(400)))
 				assert.NoError(t, err)
 				_, _, err = stores[caller%2].Fence(context.Background(), []inventory.Deduction{
 					{SKU: "f", OrderID: fmt.Sprint(random.IntN(400)), Epoch: 1, Seq: 1},
@@ -238,7 +238,7 @@ func TestHeldRowLock(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			url := newDatabase(t)
-			store := order.NewPostgres(newPool(t, url, test.settings...))
+			store := order.NewPostgres(newPool(t, url, append(test.settings, maxConns(16))...)) // all calls at once
 			counters := putOnSale(t, store, "floor", 10)
 			_, err := one(t.Context(), store, direct("1", "floor"))
 			require.NoError(t, err)
@@ -247,12 +247,17 @@ func TestHeldRowLock(t *testing.T) {
 			ctx := bounded(t, 20*time.Second)
 			var calls sync.WaitGroup
 			for name, call := range map[string]func() error{
-				"Commit":      func() error { _, err := one(ctx, store, direct("2", "floor")); return err },
-				"Cancel":      func() error { _, _, err := store.Cancel(ctx, "1"); return err },
-				"Fence":       func() error { _, _, err := store.Fence(ctx, deducted("3", counters, 1).Deductions); return err },
-				"SetCapacity": func() error { _, err := store.SetCapacity(ctx, "floor", 11); return err },
-				"BeginEpoch":  func() error { _, _, err := store.BeginEpoch(ctx, "floor", counters.Epoch); return err },
-				"Recount":     func() error { _, err := store.Recount(ctx, "floor"); return err },
+				"Commit":     func() error { _, err := one(ctx, store, direct("2", "floor")); return err },
+				"Cancel":     func() error { _, _, err := cancel(ctx, store, "1"); return err },
+				"Confirm":    func() error { _, _, err := change(ctx, store, "1", order.Confirm); return err },
+				"Fence":      func() error { _, _, err := store.Fence(ctx, deducted("3", counters, 1).Deductions); return err },
+				"Adjust":     func() error { return restock(ctx, store, "L-1", "floor") },
+				"SetLimit":   func() error { _, err := store.SetLimit(ctx, "floor", 1); return err },
+				"SetWindow":  func() error { _, err := store.SetWindow(ctx, "floor", time.Now(), time.Time{}); return err },
+				"SetPaused":  func() error { _, err := store.SetPaused(ctx, "floor", true); return err },
+				"SetLedger":  func() error { return store.SetLedger(ctx, false) },
+				"BeginEpoch": func() error { _, _, err := store.BeginEpoch(ctx, "floor", counters.Epoch); return err },
+				"Recount":    func() error { _, err := store.Recount(ctx, "floor"); return err },
 			} {
 				calls.Go(func() {
 					start := time.Now()
@@ -470,8 +475,10 @@ func TestAnswersAwaitTheStandbys(t *testing.T) {
 	booked := deducted("1", counters, 1)
 	_, err := one(t.Context(), first, booked)
 	require.NoError(t, err)
-	_, _, err = first.Cancel(t.Context(), "2")
+	_, _, err = cancel(t.Context(), first, "2")
 	require.NoError(t, err)
+	require.NoError(t, restock(t.Context(), first, "L-1", "floor"))
+	putOnSale(t, first, "balcony", 10)
 	execute(t, url, "alter system set synchronous_standby_names = 'nobody'")
 	execute(t, url, "select pg_reload_conf()")
 	t.Cleanup(func() { // else the database can't be dropped
@@ -492,10 +499,11 @@ func TestAnswersAwaitTheStandbys(t *testing.T) {
 	for name, call := range map[string]func(ctx context.Context) error{
 		"Commit": func(ctx context.Context) error { _, err := one(ctx, store, booked); return err },
 		"Look":   func(ctx context.Context) error { _, _, err := store.Look(ctx, []order.Commit{booked}); return err },
-		"Cancel": func(ctx context.Context) error { _, _, err := store.Cancel(ctx, "2"); return err },
+		"Cancel": func(ctx context.Context) error { _, _, err := cancel(ctx, store, "2"); return err },
 		"Fence":  func(ctx context.Context) error { _, _, err := store.Fence(ctx, booked.Deductions); return err },
+		"Adjust": func(ctx context.Context) error { return restock(ctx, store, "L-1", "floor") },
 		"PutOnSale": func(ctx context.Context) error {
-			_, err := store.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 10})
+			_, _, err := store.PutOnSale(ctx, order.Item{SKU: "balcony", Capacity: 10})
 			return err
 		},
 		// Also a new one, of course.
@@ -522,8 +530,8 @@ func TestIDTakenMeanwhile(t *testing.T) {
 	defer conn.Close(context.Background())
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `insert into lastunit.orders (id, customer, status, skus, quantities, consumed, created_at, changed_at)
-		values ('1', '', 'cancelled', '{}', '{}', '{}', now(), now())`)
+	_, err = tx.Exec(t.Context(), `insert into lastunit.orders (id, customer, status, counted, skus, quantities, consumed, created_at, changed_at)
+		values ('1', '', 'cancelled', 'cancelled', '{}', '{}', '{}', now(), now())`)
 	require.NoError(t, err)
 
 	answered := make(chan []order.Outcome, 1)

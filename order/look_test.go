@@ -43,8 +43,8 @@ func TestLookDuringACommit(t *testing.T) {
 			where c.relname = 'skus' and not l.granted)`).Scan(&waiting)
 		return err == nil && waiting
 	}, 20*time.Second, 5*time.Millisecond)
-	_, err = booking.Exec(t.Context(), `insert into lastunit.orders (id, customer, status, skus, quantities, consumed, created_at, changed_at)
-		values ('x', 'c', 'confirmed', '{floor}', '{1}', '{}', now(), now())`)
+	_, err = booking.Exec(t.Context(), `insert into lastunit.orders (id, customer, status, counted, skus, quantities, consumed, created_at, changed_at)
+		values ('x', 'c', 'confirmed', 'confirmed', '{floor}', '{1}', '{}', now(), now())`)
 	require.NoError(t, err)
 	_, err = booking.Exec(t.Context(), "update lastunit.skus set allocated = 1")
 	require.NoError(t, err)

@@ -19,13 +19,28 @@ type Memory struct {
 	id  string
 	key []byte
 
-	mu      sync.Mutex
-	skus    map[string]*Counters
-	orders  map[string]*record
-	last    int64 // number of the last order
-	fences  map[fence]bool
-	claimed [Partitions]time.Time // on the monotonic clock, which is never set
+	mu          sync.Mutex
+	skus        map[string]*memorySKU
+	orders      map[string]*record
+	last        int64                // number of the last order
+	due         map[string]time.Time // when held orders are due, by their IDs
+	has         map[share]int64      // units in live orders of each customer
+	adjustments map[string]Adjustment
+	fences      map[fence]bool
+	ledger      bool       // movements are written
+	movements   []Movement // of all SKUs, in the order in which things happened
+	claimed     [Partitions]time.Time
 }
+
+// memorySKU is a SKU: its counters, without the moment, and where its movements
+// are in Memory.movements, by their numbers.
+type memorySKU struct {
+	Counters
+	moved []int
+}
+
+// share is what one customer has of a SKU.
+type share struct{ customer, sku string }
 
 type fence struct {
 	sku string
@@ -39,8 +54,9 @@ func NewMemory() *Memory {
 	key := make([]byte, 32)
 	rand.Read(key)
 	return &Memory{
-		id: "memory-" + rand.Text(), key: key,
-		skus: make(map[string]*Counters), orders: make(map[string]*record), fences: make(map[fence]bool),
+		id: "memory-" + rand.Text(), key: key, ledger: true,
+		skus: make(map[string]*memorySKU), orders: make(map[string]*record), due: make(map[string]time.Time),
+		has: make(map[share]int64), adjustments: make(map[string]Adjustment), fences: make(map[fence]bool),
 	}
 }
 
@@ -53,203 +69,60 @@ func (m *Memory) enter(ctx context.Context) error {
 	return nil
 }
 
-// PutOnSale implements Store.
-func (m *Memory) PutOnSale(ctx context.Context, item Item) (Counters, error) {
-	if err := item.Check(); err != nil {
-		return Counters{}, err
-	}
-	if err := m.enter(ctx); err != nil {
-		return Counters{}, err
-	}
-	defer m.mu.Unlock()
-	sku := m.skus[item.SKU]
-	if sku == nil {
-		sku = &Counters{SKU: item.SKU, Store: m.id, Capacity: item.Capacity, Epoch: nextEpoch(0), Version: 1}
-		m.skus[item.SKU] = sku
-	}
-	if sku.Capacity != item.Capacity {
-		return Counters{}, &SKUError{item.SKU, ErrAlreadyOnSale}
-	}
-	return *sku, nil
-}
-
 // clock is the time as Postgres would keep it.
-func clock() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+func clock() time.Time { return stored(time.Now()) }
 
-func nextEpoch(epoch int64) int64 { return max(epoch+1, time.Now().UnixMilli()) }
+// stored is a time as Postgres would keep it.
+func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// SetCapacity implements Store.
-func (m *Memory) SetCapacity(ctx context.Context, sku string, capacity int64) (Counters, error) {
-	if err := (Item{sku, capacity}).Check(); err != nil {
-		return Counters{}, err
-	}
-	return m.change(ctx, sku, func(c *Counters) {
-		if c.Capacity != capacity {
-			c.Capacity = capacity
-			c.Version++
-		}
-	})
-}
-
-func (m *Memory) change(ctx context.Context, sku string, change func(*Counters)) (Counters, error) {
-	if err := inventory.CheckID("sku", sku); err != nil {
-		return Counters{}, err
-	}
-	if err := m.enter(ctx); err != nil {
-		return Counters{}, err
-	}
-	defer m.mu.Unlock()
-	c := m.skus[sku]
-	if c == nil {
-		return Counters{}, &SKUError{sku, ErrUnknownSKU}
-	}
-	change(c)
-	return *c, nil
-}
-
-// Commit implements Store.
-func (m *Memory) Commit(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error) {
-	if err := checkCommits(commits); err != nil {
-		return nil, nil, err
-	}
-	if err := m.enter(ctx); err != nil {
-		return nil, nil, err
-	}
-	defer m.mu.Unlock()
-	outcomes := make([]Outcome, len(commits))
-	for i, c := range commits {
-		outcomes[i] = m.decide(c)
-	}
-	return outcomes, m.countersOf(skusOf(commits)), nil
-}
-
-// decide is what commit_orders in 001_core.sql does for one order.
-func (m *Memory) decide(c Commit) Outcome {
-	sum := digest(m.key, c.Order)
-	if r := m.orders[c.Order.ID]; r != nil {
-		return r.answer(c, sum)
-	}
-	outcome := Outcome{Verdict: VerdictBooked, Consumed: make([]bool, len(c.Deductions)), Again: make([]bool, len(c.Deductions))}
-	for i, line := range c.Order.Lines {
-		sku := m.skus[line.SKU]
-		if sku == nil {
-			return Outcome{Verdict: VerdictUnknown, Line: i, Consumed: outcome.Consumed}
-		}
-		if id := c.identity(i); id != (inventory.Identity{}) && (id.Epoch != sku.Epoch || m.fences[fence{line.SKU, id}]) {
-			outcome.Verdict = VerdictAgain
-			outcome.Again[i] = true
-		}
-		if outcome.Verdict == VerdictBooked && sku.Allocated+line.Quantity > sku.Capacity {
-			outcome.Verdict, outcome.Line, outcome.Left = VerdictFull, i, max(0, sku.Left())
-		}
-	}
-	if outcome.Verdict != VerdictBooked {
-		return outcome
-	}
-
-	now := clock()
-	m.last++
-	r := &record{Order: c.Order, number: m.last, digest: sum}
-	r.Lines = slices.Clone(c.Order.Lines)
-	r.Status, r.CreatedAt, r.ChangedAt = Confirmed, now, now
-	for i, line := range c.Order.Lines {
-		sku, id := m.skus[line.SKU], c.identity(i)
-		sku.Allocated += line.Quantity
-		if id == (inventory.Identity{}) {
-			sku.Version++
-			continue
-		}
-		sku.Admitted += line.Quantity
-		sku.TopSeq = max(sku.TopSeq, id.Seq)
-		r.consumed = append(r.consumed, consumption{i, id})
-		outcome.Consumed[i] = true
-	}
-	m.orders[c.Order.ID] = r
-	outcome.Order = r.copy()
-	return outcome
+// read is a copy of the counters that says when it was made.
+func (s *memorySKU) read() Counters {
+	c := s.Counters
+	c.Draws = slices.Clone(c.Draws)
+	c.At = clock()
+	return c
 }
 
 // countersOf are the counters of the SKUs, sorted, each once.
 func (m *Memory) countersOf(skus []string) []Counters {
 	var counters []Counters
 	for _, sku := range slices.Compact(slices.Sorted(slices.Values(skus))) {
-		if c := m.skus[sku]; c != nil {
-			counters = append(counters, *c)
+		if s := m.skus[sku]; s != nil {
+			counters = append(counters, s.read())
 		}
 	}
 	return counters
 }
 
-// Look implements Store.
-func (m *Memory) Look(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error) {
-	if err := checkCommits(commits); err != nil {
-		return nil, nil, err
+// Counters implements Store.
+func (m *Memory) Counters(ctx context.Context, skus ...string) ([]Counters, error) {
+	if err := checkSKUs(skus); err != nil {
+		return nil, err
 	}
 	if err := m.enter(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer m.mu.Unlock()
-	outcomes := make([]Outcome, len(commits))
-	for i, c := range commits {
-		if r := m.orders[c.Order.ID]; r != nil {
-			outcomes[i] = r.answer(c, digest(m.key, c.Order))
-		} else {
-			outcomes[i].Consumed = make([]bool, len(c.Deductions))
-		}
-	}
-	return outcomes, m.countersOf(skusOf(commits)), nil
+	return m.countersOf(skus), nil
 }
 
-// Cancel implements Store.
-func (m *Memory) Cancel(ctx context.Context, id string) (Order, []Counters, error) {
-	if err := inventory.CheckID("id", id); err != nil {
-		return Order{}, nil, err
+// Scan implements Store. It looks at every SKU.
+func (m *Memory) Scan(ctx context.Context, partition int, after string, limit int) ([]Counters, error) {
+	if err := checkScan(partition, after, limit); err != nil {
+		return nil, err
 	}
 	if err := m.enter(ctx); err != nil {
-		return Order{}, nil, err
+		return nil, err
 	}
 	defer m.mu.Unlock()
-	r := m.orders[id]
-	if r == nil {
-		m.last++
-		now := clock()
-		r = &record{Order: Order{ID: id, Status: Cancelled, Lines: []Line{}, CreatedAt: now, ChangedAt: now}, number: m.last}
-		m.orders[id] = r
-	}
 	var skus []string
-	for _, line := range r.Lines {
-		skus = append(skus, line.SKU)
-		if r.Status.Live() {
-			m.skus[line.SKU].Allocated -= line.Quantity
-			m.skus[line.SKU].Version++
+	for sku := range m.skus {
+		if sku > after && (partition == AllPartitions || partition == partitionOf(sku)) {
+			skus = append(skus, sku)
 		}
 	}
-	if r.Status.Live() {
-		r.Status, r.ChangedAt = Cancelled, clock()
-	}
-	return r.copy(), m.countersOf(skus), nil
-}
-
-// Fence implements Store.
-func (m *Memory) Fence(ctx context.Context, deductions []inventory.Deduction) ([]bool, []Counters, error) {
-	if err := checkFence(deductions); err != nil {
-		return nil, nil, err
-	}
-	if err := m.enter(ctx); err != nil {
-		return nil, nil, err
-	}
-	defer m.mu.Unlock()
-	consumed := make([]bool, len(deductions))
-	var skus []string
-	for i, d := range deductions {
-		skus = append(skus, d.SKU)
-		if r := m.orders[d.OrderID]; r != nil {
-			consumed[i] = r.consumes(d)
-		} else if sku := m.skus[d.SKU]; sku != nil && sku.Epoch == d.Epoch {
-			m.fences[fence{d.SKU, d.Identity()}] = true
-		}
-	}
-	return consumed, m.countersOf(skus), nil
+	slices.Sort(skus)
+	return m.countersOf(skus[:min(limit, len(skus))]), nil
 }
 
 // Order implements Store.
@@ -288,56 +161,6 @@ func (m *Memory) Orders(ctx context.Context, query Query) (Page, error) {
 	return query.page(records), nil
 }
 
-// Counters implements Store.
-func (m *Memory) Counters(ctx context.Context, skus ...string) ([]Counters, error) {
-	if err := checkSKUs(skus); err != nil {
-		return nil, err
-	}
-	if err := m.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer m.mu.Unlock()
-	return m.countersOf(skus), nil
-}
-
-// Scan implements Store.
-func (m *Memory) Scan(ctx context.Context, partition int, after string, limit int) ([]Counters, error) {
-	if err := checkScan(partition, after, limit); err != nil {
-		return nil, err
-	}
-	if err := m.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer m.mu.Unlock()
-	var counters []Counters
-	for _, c := range m.skus {
-		if c.SKU > after && (partition == AllPartitions || partition == partitionOf(c.SKU)) {
-			counters = append(counters, *c)
-		}
-	}
-	slices.SortFunc(counters, func(a, b Counters) int { return strings.Compare(a.SKU, b.SKU) })
-	return counters[:min(limit, len(counters))], nil
-}
-
-// BeginEpoch implements Store.
-func (m *Memory) BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error) {
-	c, err := m.change(ctx, sku, func(c *Counters) {
-		if c.Epoch != seen {
-			return
-		}
-		begun = true
-		c.Epoch = nextEpoch(c.Epoch)
-		c.Version++
-		c.Admitted, c.TopSeq = 0, 0
-		for f := range m.fences {
-			if f.sku == sku {
-				delete(m.fences, f)
-			}
-		}
-	})
-	return c, begun, err
-}
-
 // Claim implements Store.
 func (m *Memory) Claim(ctx context.Context, period time.Duration, limit int) ([]int, error) {
 	if err := checkClaim(period, limit); err != nil {
@@ -347,7 +170,7 @@ func (m *Memory) Claim(ctx context.Context, period time.Duration, limit int) ([]
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	now := time.Now()
+	now := time.Now() // on the monotonic clock, which is never set
 	var due []int
 	for p, claimed := range m.claimed {
 		if !claimed.After(now.Add(-period)) {
@@ -372,21 +195,30 @@ func (m *Memory) Tally(ctx context.Context, skus ...string) ([]Tally, error) {
 		return nil, err
 	}
 	defer m.mu.Unlock()
+	if len(skus) == 0 {
+		for sku := range m.skus {
+			skus = append(skus, sku)
+		}
+	}
 	tallies := make(map[string]*Tally)
-	for _, c := range m.skus {
-		if len(skus) == 0 || slices.Contains(skus, c.SKU) {
-			tallies[c.SKU] = &Tally{Counters: *c}
+	for _, sku := range skus {
+		if s := m.skus[sku]; s != nil && tallies[sku] == nil {
+			tally := &Tally{Counters: s.read(), Ledger: m.ledger}
+			tally.MovedCapacity, tally.MovedAllocated = m.moved(s)
+			tallies[sku] = tally
 		}
 	}
 	for _, r := range m.orders {
-		for _, line := range r.Lines {
-			tally := tallies[line.SKU]
+		for _, unit := range r.Units() {
+			tally := tallies[unit.SKU]
 			switch {
 			case tally == nil:
 			case r.Status == Held:
-				tally.Held += line.Quantity
+				tally.Held += unit.Quantity
 			case r.Status == Confirmed:
-				tally.Confirmed += line.Quantity
+				tally.Confirmed += unit.Quantity
+			case r.counted.Live():
+				tally.Uncounted += unit.Quantity
 			}
 		}
 	}
@@ -396,22 +228,4 @@ func (m *Memory) Tally(ctx context.Context, skus ...string) ([]Tally, error) {
 	}
 	slices.SortFunc(sorted, func(a, b Tally) int { return strings.Compare(a.Counters.SKU, b.Counters.SKU) })
 	return sorted, nil
-}
-
-// Recount implements Store.
-func (m *Memory) Recount(ctx context.Context, sku string) (Counters, error) {
-	return m.change(ctx, sku, func(c *Counters) {
-		var live int64
-		for _, r := range m.orders {
-			for _, line := range r.Lines {
-				if r.Status.Live() && line.SKU == sku {
-					live += line.Quantity
-				}
-			}
-		}
-		if live != c.Allocated {
-			c.Allocated = live
-			c.Version++
-		}
-	})
 }

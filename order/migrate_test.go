@@ -29,7 +29,7 @@ func TestMigrateFromManyAtOnce(t *testing.T) {
 		}
 		callers.Wait()
 	}
-	require.Equal(t, []string{"1"}, column(t, url, "select version from lastunit.migrations"))
+	require.Equal(t, []string{"1", "2", "3", "4"}, column(t, url, "select version from lastunit.migrations order by version"))
 	require.Equal(t, []string{"1"}, column(t, url, "select count(*) from lastunit.store"))
 	require.Equal(t, []string{"64"}, column(t, url, "select count(*) from lastunit.partitions"))
 }
@@ -72,7 +72,7 @@ func TestExportedMigrations(t *testing.T) {
 			migrate(t, url)
 			require.Equal(t, want, schema(t, url))
 			require.Equal(t, made, column(t, url, "select id::text from lastunit.store"), "it did nothing")
-			require.Equal(t, []string{"1"}, column(t, url, "select version from lastunit.migrations"))
+			require.Equal(t, []string{"1", "2", "3", "4"}, column(t, url, "select version from lastunit.migrations order by version"))
 		})
 	}
 }
@@ -119,11 +119,20 @@ func TestNotMigrated(t *testing.T) {
 		ctx := t.Context()
 		c := direct("1", "floor")
 		for name, call := range map[string]func() error{
-			"PutOnSale":   func() error { _, err := store.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1}); return err },
-			"SetCapacity": func() error { _, err := store.SetCapacity(ctx, "floor", 1); return err },
-			"Commit":      func() error { _, _, err := store.Commit(ctx, []order.Commit{c}); return err },
-			"Look":        func() error { _, _, err := store.Look(ctx, []order.Commit{c}); return err },
-			"Cancel":      func() error { _, _, err := store.Cancel(ctx, "1"); return err },
+			"PutOnSale": func() error { _, _, err := store.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1}); return err },
+			"Adjust":    func() error { return restock(ctx, store, "L-1", "floor") },
+			"SetLimit":  func() error { _, err := store.SetLimit(ctx, "floor", 1); return err },
+			"SetWindow": func() error { _, err := store.SetWindow(ctx, "floor", time.Now(), time.Time{}); return err },
+			"SetPaused": func() error { _, err := store.SetPaused(ctx, "floor", true); return err },
+			"SetLedger": func() error { return store.SetLedger(ctx, true) },
+			"Commit":    func() error { _, _, err := store.Commit(ctx, []order.Commit{c}); return err },
+			"Look":      func() error { _, _, err := store.Look(ctx, []order.Commit{c}); return err },
+			"Cancel":    func() error { _, _, err := cancel(ctx, store, "1"); return err },
+			"Confirm":   func() error { _, _, err := change(ctx, store, "1", order.Confirm); return err },
+			"Due":       func() error { _, err := store.Due(ctx, time.Hour, 1); return err },
+			"Uncounted": func() error { _, err := store.Uncounted(ctx, 1); return err },
+			"Movements": func() error { _, err := store.Movements(ctx, "floor", 0, 1); return err },
+			"Feed":      func() error { _, _, err := store.Feed(ctx, nil, 1); return err },
 			"Fence": func() error {
 				_, _, err := store.Fence(ctx, []inventory.Deduction{{SKU: "floor", OrderID: "1", Epoch: 1, Seq: 1}})
 				return err
@@ -228,39 +237,5 @@ func TestRecountRepairs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(1), c.Allocated)
 	require.Greater(t, c.Version, tallies[0].Counters.Version, "the supply changed")
-	books(t, store)
-}
-
-// TestHeldAndExpired: nothing in this package makes such orders yet, but they
-// count, are listed and are cancelled as they should.
-func TestHeldAndExpired(t *testing.T) {
-	t.Parallel()
-	url := newDatabase(t)
-	store := order.NewPostgres(newPool(t, url))
-	putOnSale(t, store, "floor", 3)
-	for _, id := range []string{"1", "2", "3"} {
-		_, err := one(t.Context(), store, direct(id, "floor"))
-		require.NoError(t, err)
-	}
-	execute(t, url, "update lastunit.orders set status = 'held' where id = '1'")
-	execute(t, url, "update lastunit.orders set status = 'expired' where id = '2'; update lastunit.skus set allocated = 2")
-	tallies, err := store.Tally(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, int64(1), tallies[0].Held)
-	require.Equal(t, int64(1), tallies[0].Confirmed)
-	for _, status := range []order.Status{order.Held, order.Expired} {
-		page, err := store.Orders(t.Context(), order.Query{Status: status})
-		require.NoError(t, err)
-		require.Len(t, page.Orders, 1)
-		require.Equal(t, status, page.Orders[0].Status)
-	}
-	o, counters, err := store.Cancel(t.Context(), "1")
-	require.NoError(t, err)
-	require.Equal(t, order.Cancelled, o.Status)
-	require.Equal(t, int64(1), counters[0].Allocated)
-	o, counters, err = store.Cancel(t.Context(), "2")
-	require.NoError(t, err)
-	require.Equal(t, order.Expired, o.Status, "it stays as it is")
-	require.Equal(t, int64(1), counters[0].Allocated)
 	books(t, store)
 }

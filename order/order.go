@@ -1,17 +1,16 @@
 package order
 
 import (
+	"slices"
+	"strings"
 	"time"
-
-	"github.com/lastunit/lastunit/inventory"
 )
 
 // Status is where an order is in its life.
 type Status string
 
 // The statuses of an order. Held and Confirmed orders are live: their units
-// count as sold. Nothing makes an order Held or Expired yet: they are for holds,
-// which come with a later version.
+// count as sold. A held order becomes confirmed, cancelled or expired.
 const (
 	Held      Status = "held"
 	Confirmed Status = "confirmed"
@@ -30,10 +29,18 @@ func (s Status) Valid() bool {
 // Order is one customer's request under one ID, all or nothing. An Order that a
 // Store returns is a copy; changing it changes nothing in the Store.
 type Order struct {
-	ID        string    `json:"id"`       // chosen by the caller: the idempotency key
-	Customer  string    `json:"customer"` // empty if the order was cancelled before it was booked
-	Status    Status    `json:"status"`
-	Lines     []Line    `json:"lines"` // sorted by SKU, each SKU once
+	ID       string `json:"id"`       // chosen by the caller: the idempotency key
+	Customer string `json:"customer"` // empty if the order was cancelled before it was booked
+	Status   Status `json:"status"`
+	Lines    []Line `json:"lines"` // sorted by SKU, each SKU once
+
+	// Draws are what the lines take of pools, sorted by SKU, each SKU once: see
+	// Item.Draws. Nil if they take nothing there.
+	Draws []Line `json:"draws,omitempty"`
+
+	// ExpiresAt is when the hold ends or has ended, by the store's clock. Zero
+	// for an order that was never held.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	CreatedAt time.Time `json:"created_at"`
 	ChangedAt time.Time `json:"changed_at"` // when the status last changed
 }
@@ -44,33 +51,22 @@ type Line struct {
 	Quantity int64  `json:"quantity"` // units: 1 to inventory.MaxQuantity
 }
 
-// Item is a SKU with its capacity, as it is put on sale.
-type Item struct {
-	SKU      string `json:"sku"`      // see inventory.CheckID
-	Capacity int64  `json:"capacity"` // units: 0 to inventory.MaxCapacity
-}
-
-// Counters is what a Store knows of a SKU at one moment.
-type Counters struct {
-	SKU       string
-	Store     string // the Store's name, a UUID
-	Capacity  int64  // units there are
-	Allocated int64  // units in live orders
-	Admitted  int64  // units committed through Redis in this epoch
-	Epoch     int64  // the life of the SKU's counters in Redis
-	Version   int64  // of the supply
-	TopSeq    int64  // the highest seq consumed in this epoch
-}
-
-// Supply is what Redis may deduct in this epoch. A commit that consumes a
-// deduction leaves it as it is, so that a booking needs no push.
-func (c Counters) Supply() inventory.Supply {
-	return inventory.Supply{
-		SKU: c.SKU, Store: c.Store, Epoch: c.Epoch, Version: c.Version,
-		Units: c.Capacity - c.Allocated + c.Admitted, Admitted: c.Admitted,
+// Units are what the order takes of each SKU, by its lines and by what they draw
+// on pools: sorted by SKU, each once. Without draws they are the lines themselves.
+func (o Order) Units() []Line {
+	if len(o.Draws) == 0 {
+		return o.Lines
 	}
+	units := slices.Concat(o.Lines, o.Draws)
+	slices.SortFunc(units, func(a, b Line) int { return strings.Compare(a.SKU, b.SKU) })
+	n := 0
+	for _, line := range units {
+		if n > 0 && units[n-1].SKU == line.SKU {
+			units[n-1].Quantity += line.Quantity
+			continue
+		}
+		units[n] = line
+		n++
+	}
+	return units[:n]
 }
-
-// Left is how many units may still be sold. It is negative if the capacity was
-// set below what is sold.
-func (c Counters) Left() int64 { return c.Capacity - c.Allocated }

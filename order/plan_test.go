@@ -2,8 +2,10 @@ package order_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -34,6 +36,8 @@ func TestNothingScansTheOrders(t *testing.T) {
 		ctx := t.Context()
 		const sku = "floor"
 		counters := putOnSale(t, store, sku, 1_000_000)
+		other := fmt.Sprint("other", exec)
+		putOnSale(t, store, other, 1)
 		seq := counters.TopSeq
 		batch := func(name string) []order.Commit {
 			commits := make([]order.Commit, order.MaxCommits)
@@ -72,9 +76,9 @@ func TestNothingScansTheOrders(t *testing.T) {
 				_, _, err := store.Fence(ctx, append(deducted("late", counters, 1<<40+int64(i)).Deductions, old[i].Deductions...))
 				return err
 			})
-			check("cancel "+when, func(i int) error { _, _, err := store.Cancel(ctx, old[i].Order.ID); return err })
+			check("cancel "+when, func(i int) error { _, _, err := cancel(ctx, store, old[i].Order.ID); return err })
 			check("cancel unknown "+when, func(i int) error {
-				_, _, err := store.Cancel(ctx, fmt.Sprint("tombstone", when, exec, i))
+				_, _, err := cancel(ctx, store, fmt.Sprint("tombstone", when, exec, i))
 				return err
 			})
 			for _, status := range []order.Status{"", order.Confirmed, order.Cancelled, order.Held} {
@@ -85,6 +89,37 @@ func TestNothingScansTheOrders(t *testing.T) {
 					return err
 				})
 			}
+			var held []order.Commit
+			check("hold "+when, func(int) error {
+				held = batch("held")[:50]
+				for i := range held {
+					held[i].Hold = time.Hour
+				}
+				_, _, err := store.Commit(ctx, held)
+				return err
+			})
+			check("changes "+when, func(i int) error {
+				changes := make([]order.Change, 0, len(held))
+				for n, c := range held {
+					changes = append(changes, order.Change{
+						ID: c.Order.ID, Action: []order.Action{order.Extend, order.Expire, order.Count, order.Confirm, order.Cancel}[(i+n)%5], Hold: time.Hour,
+					})
+				}
+				_, _, err := store.Change(ctx, changes)
+				return err
+			})
+			check("reclaim "+when, func(i int) error {
+				_, _, err := change(ctx, store, old[i].Order.ID, order.Reclaim)
+				if errors.Is(err, order.ErrCancelled) {
+					err = nil
+				}
+				return err
+			})
+			check("due "+when, func(int) error { _, err := store.Due(ctx, time.Hour, 10); return err })
+			check("uncounted "+when, func(int) error { _, err := store.Uncounted(ctx, 10); return err })
+			check("adjust "+when, func(i int) error { return restock(ctx, store, fmt.Sprint("L", when, exec, i), other) })
+			check("movements "+when, func(i int) error { _, err := store.Movements(ctx, sku, int64(i), 100); return err })
+			check("feed "+when, func(i int) error { _, _, err := store.Feed(ctx, order.Cursor{sku: int64(i)}, 100); return err })
 			check("counters "+when, func(int) error { _, err := store.Counters(ctx, sku); return err })
 			check("scan "+when, func(int) error { _, err := store.Scan(ctx, order.AllPartitions, "", 100); return err })
 		}

@@ -2,6 +2,8 @@ package order
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -9,100 +11,181 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-// change runs a function of 001_core.sql on a SKU. It returns the SKU's counters
-// then, and whether the function changed them.
-func (p *Postgres) change(ctx context.Context, sku, call string, arguments ...any) (_ Counters, changed bool, _ error) {
+// Change implements Store.
+func (p *Postgres) Change(ctx context.Context, changes []Change) ([]Changed, []Counters, error) {
+	if err := checkChanges(changes); err != nil {
+		return nil, nil, err
+	}
+	answers := make([]Changed, len(changes))
 	var counters []Counters
-	err := p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue("select lastunit."+call, append([]any{self.id, sku}, arguments...)...).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&changed) })
-		queueCounters(batch, []string{sku}, &counters)
+	calls := 0
+	for from := 0; from < len(changes); {
+		to := from + together(changes[from:])
+		open := make([]int, to-from) // indexes of those that are not answered yet
+		for i := range open {
+			open[i] = from + i
+		}
+		// What another call of ours is changing is most often done by now.
+		for try := 1; len(open) > 0 && try <= maxBusy; try++ {
+			round, err := p.changeTogether(ctx, changes, open, answers)
+			if err != nil {
+				if calls > 0 {
+					err = inDoubt(err)
+				}
+				return nil, nil, err
+			}
+			calls, counters = calls+1, round
+			open = slices.DeleteFunc(open, func(i int) bool { return !errors.Is(answers[i].Err, ErrBusy) })
+		}
+		from = to
+	}
+	if calls > 1 {
+		var err error
+		if counters, err = p.countersOf(ctx, changes); err != nil {
+			return nil, nil, inDoubt(err)
+		}
+	}
+	return answers, counters, nil
+}
+
+// maxBusy bounds how often a change is tried whose order is being changed.
+const maxBusy = 3
+
+// together is how many of the first changes one call of change_orders decides:
+// as long as no ID is there twice; and reclaims are apart from the others, as
+// they need the units that those before them gave back.
+func together(changes []Change) int {
+	seen := make(map[string]bool, len(changes))
+	for i, c := range changes {
+		if seen[c.ID] || (c.Action == Reclaim) != (changes[0].Action == Reclaim) {
+			return i
+		}
+		seen[c.ID] = true
+	}
+	return len(changes)
+}
+
+const whereOrdersHave = " where s.sku in (select l.sku from lastunit.orders o, unnest(o.skus) l(sku) where o.id = any($1)) order by s.sku"
+
+func (p *Postgres) countersOf(ctx context.Context, changes []Change) (counters []Counters, err error) {
+	ids := make([]string, len(changes))
+	for i, c := range changes {
+		ids[i] = c.ID
+	}
+	err = p.read(ctx, func(batch *pgx.Batch) {
+		queueNoScan(batch)
+		batch.Queue(selectCounters+whereOrdersHave, ids).Query(intoCounters(&counters))
+	})
+	return counters, err
+}
+
+// changeTogether makes those of the changes that the indexes name, in one call.
+func (p *Postgres) changeTogether(ctx context.Context, changes []Change, indexes []int, answers []Changed) (counters []Counters, err error) {
+	ids, actions, holds := make([]string, len(indexes)), make([]string, len(indexes)), make([]int64, len(indexes))
+	for n, i := range indexes {
+		ids[n], actions[n], holds[n] = changes[i].ID, string(changes[i].Action), changes[i].Hold.Microseconds()
+	}
+	var verdicts []string
+	var deciding []int32
+	var lefts []int64
+	found := make(map[string]*record)
+	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
+		batch.Queue("select verdicts, deciding, lefts from lastunit.change_orders($1::text::uuid, $2, $3, $4)", self.id, ids, actions, holds).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&verdicts, &deciding, &lefts) })
+		queueNoScan(batch)
+		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
+			records, err := scanRecords(rows)
+			for i := range records {
+				found[records[i].ID] = &records[i]
+			}
+			return err
+		})
+		batch.Queue(selectCounters+whereOrdersHave, ids).Query(intoCounters(&counters))
 	})
 	if err != nil {
-		return Counters{}, false, err
+		return nil, err
 	}
-	if len(counters) == 0 {
-		return Counters{}, false, &SKUError{sku, ErrUnknownSKU}
+	for n, i := range indexes {
+		id := changes[i].ID
+		switch r := found[id]; {
+		case verdicts[n] == "busy":
+			answers[i] = Changed{Err: &OrderError{id, ErrBusy}}
+		case verdicts[n] == "missing" || r == nil:
+			answers[i] = Changed{Err: &OrderError{id, ErrNotFound}}
+		default:
+			answers[i] = Changed{Order: r.copy(), Err: refusal(verdicts[n], r.Order, int(deciding[n])-1, lefts[n], counters)}
+		}
 	}
-	return counters[0], changed, nil
+	return counters, nil
 }
 
-// PutOnSale implements Store.
-func (p *Postgres) PutOnSale(ctx context.Context, item Item) (Counters, error) {
-	if err := item.Check(); err != nil {
-		return Counters{}, err
+// refusal is the error of a verdict of change_orders; nil if it is done. The
+// unit is the one that decided, and the number is what is left of it, or what
+// the customer has of it.
+func refusal(verdict string, o Order, unit int, number int64, counters []Counters) error {
+	switch verdict {
+	case "cancelled":
+		return &OrderError{o.ID, ErrCancelled}
+	case "expired":
+		return expired(o, counters)
+	case "full":
+		u := o.Units()[unit]
+		return &inventory.StockError{SKU: u.SKU, Requested: u.Quantity, Available: number}
+	case "limited":
+		u := o.Units()[unit]
+		c, _ := find(counters, u.SKU)
+		return &inventory.LimitError{SKU: u.SKU, Limit: c.CustomerLimit, Requested: u.Quantity, Used: number}
 	}
-	c, _, err := p.change(ctx, item.SKU, "put_on_sale($1::text::uuid, $2, $3::bigint::smallint, $4)", int64(partitionOf(item.SKU)), item.Capacity)
-	if err == nil && c.Capacity != item.Capacity {
-		return Counters{}, &SKUError{item.SKU, ErrAlreadyOnSale}
-	}
-	return c, err
+	return nil
 }
 
-// SetCapacity implements Store.
-func (p *Postgres) SetCapacity(ctx context.Context, sku string, capacity int64) (Counters, error) {
-	if err := (Item{sku, capacity}).Check(); err != nil {
-		return Counters{}, err
+// expired is the error of a hold that is over, with what is left.
+func expired(o Order, counters []Counters) error {
+	err := &HoldExpiredError{ID: o.ID, ExpiredAt: o.ExpiresAt}
+	for _, unit := range o.Units() {
+		c, _ := find(counters, unit.SKU)
+		err.Left = append(err.Left, Line{unit.SKU, max(0, c.Left())})
 	}
-	c, _, err := p.change(ctx, sku, "set_capacity($1::text::uuid, $2, $3)", capacity)
-	return c, err
+	return err
 }
 
-// BeginEpoch implements Store.
-func (p *Postgres) BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error) {
-	if err := inventory.CheckID("sku", sku); err != nil {
-		return Counters{}, false, err
-	}
-	return p.change(ctx, sku, "begin_epoch($1::text::uuid, $2, $3)", seen)
-}
-
-// Recount implements Store.
-func (p *Postgres) Recount(ctx context.Context, sku string) (Counters, error) {
-	if err := inventory.CheckID("sku", sku); err != nil {
-		return Counters{}, err
-	}
-	c, _, err := p.change(ctx, sku, "recount($1::text::uuid, $2)")
-	return c, err
-}
-
-// Cancel implements Store.
-func (p *Postgres) Cancel(ctx context.Context, id string) (Order, []Counters, error) {
-	if err := inventory.CheckID("id", id); err != nil {
-		return Order{}, nil, err
-	}
-	var found []record
-	var counters []Counters
-	err := p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue("select lastunit.cancel_order($1::text::uuid, $2)", self.id, id)
-		queueRecord(batch, id, &found)
-		batch.Queue(selectCounters+" where s.sku in (select unnest(o.skus) from lastunit.orders o where o.id = $1) order by s.sku", id).
-			Query(intoCounters(&counters))
-	})
-	if err != nil {
-		return Order{}, nil, err
-	}
-	if len(found) == 0 {
-		return Order{}, nil, &OrderError{id, ErrNotFound} // somebody deletes rows
-	}
-	return found[0].Order, counters, nil
-}
-
-// Claim implements Store.
-func (p *Postgres) Claim(ctx context.Context, period time.Duration, limit int) (claimed []int, err error) {
-	if err := checkClaim(period, limit); err != nil {
+// Due implements Store.
+func (p *Postgres) Due(ctx context.Context, again time.Duration, limit int) (orders []Order, err error) {
+	if err := checkDue(again, limit); err != nil {
 		return nil, err
 	}
 	err = p.transact(ctx, writing, func(batch *pgx.Batch) {
-		// A claim from the future is none: the clock was set back since.
-		batch.Queue(`update lastunit.partitions set claimed_at = clock_timestamp()
-			where partition in (
-				select partition from lastunit.partitions
-				where claimed_at <= clock_timestamp() - make_interval(secs => $1) or claimed_at > clock_timestamp()
-				order by claimed_at > clock_timestamp() desc, claimed_at, partition limit $2 for update skip locked)
-			returning partition`, period.Seconds(), limit).Query(func(rows pgx.Rows) (err error) {
-			claimed, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		queueNoScan(batch)
+		batch.Queue(`with due as materialized (
+				select id, due_at from lastunit.orders where status = 'held' and due_at <= clock_timestamp()
+				order by due_at limit $2 for update skip locked
+			), taken as (
+				update lastunit.orders set due_at = clock_timestamp() + $1::bigint * interval '1 microsecond'
+				where id in (select id from due)
+				returning `+recordColumns+`
+			)
+			select taken.* from taken join due on due.id = taken.id order by due.due_at, due.id`, again.Microseconds(), limit).Query(func(rows pgx.Rows) error {
+			records, err := scanRecords(rows)
+			for _, r := range records {
+				orders = append(orders, r.Order)
+			}
 			return err
 		})
 	})
-	return claimed, err
+	return orders, err
+}
+
+// Uncounted implements Store.
+func (p *Postgres) Uncounted(ctx context.Context, limit int) (ids []string, err error) {
+	if err := checkLimit(limit); err != nil {
+		return nil, err
+	}
+	err = p.read(ctx, func(batch *pgx.Batch) {
+		queueNoScan(batch)
+		batch.Queue("select id from lastunit.orders where status <> counted order by id limit $1", limit).Query(func(rows pgx.Rows) (err error) {
+			ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			return err
+		})
+	})
+	return ids, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -120,12 +122,12 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
 		digests := make([][]byte, len(flat.orders))
 		for n, i := range flat.orders {
-			digests[n] = digest(self.key, commits[i].Order)
+			digests[n] = digest(self.key, commits[i])
 		}
 		batch.Queue("select verdicts, deciding, lefts, again, decided_at from "+
-			"lastunit.commit_orders($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-			self.id, flat.ids, flat.customers, digests, skus,
-			flat.lineOrders, flat.lineNumbers, flat.lineSKUs, flat.quantities, flat.epochs, flat.seqs,
+			"lastunit.commit_orders($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+			self.id, flat.ids, flat.customers, digests, flat.holds, skus,
+			flat.unitOrders, flat.unitNumbers, flat.unitSKUs, flat.quantities, flat.drawn, flat.epochs, flat.seqs,
 		).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&verdicts, &deciding, &lefts, &again, &decidedAt)
 			decidedAt = decidedAt.UTC()
@@ -137,43 +139,79 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 		return nil, err
 	}
 
-	line := 0
+	unit := 0
 	for i := range commits {
 		outcomes[i] = Outcome{Verdict: VerdictExisting}
 	}
 	for n, i := range flat.orders {
 		c, outcome := commits[i], &outcomes[i]
+		units := c.Order.Units()
 		outcome.Consumed = make([]bool, len(c.Deductions))
 		switch verdicts[n] {
 		case "booked":
 			outcome.Verdict = VerdictBooked
-			for l := range c.Deductions {
-				outcome.Consumed[l] = c.identity(l) != (inventory.Identity{})
+			for u := range c.Deductions {
+				outcome.Consumed[u] = c.identity(u) != (inventory.Identity{})
 			}
 			outcome.Order = (&record{Order: c.Order}).copy()
-			outcome.Order.Status, outcome.Order.CreatedAt, outcome.Order.ChangedAt = Confirmed, decidedAt, decidedAt
+			outcome.Order.Status, outcome.Order.CreatedAt, outcome.Order.ChangedAt = c.status(), decidedAt, decidedAt
+			outcome.Order.ExpiresAt = time.Time{}
+			if c.Hold > 0 {
+				outcome.Order.ExpiresAt = decidedAt.Add(c.Hold.Truncate(time.Microsecond))
+			}
 		case "again":
 			outcome.Verdict = VerdictAgain
-			outcome.Again = again[line : line+len(c.Order.Lines)]
-		case "full":
-			outcome.Verdict, outcome.Line, outcome.Left = VerdictFull, int(deciding[n])-1, lefts[n]
-		case "unknown":
-			outcome.Verdict, outcome.Line = VerdictUnknown, int(deciding[n])-1
+			outcome.Again = again[unit : unit+len(c.Deductions)]
+		case "existing":
+		default:
+			refused(outcome, verdicts[n], units, int(deciding[n])-1, lefts[n], counters)
 		}
-		line += len(c.Order.Lines)
+		unit += len(units)
 	}
 	return counters, nil
 }
 
-// flat is a batch as commit_orders takes it: one array a column, and the lines
+// refused makes the outcome of an order that was not booked because of one of
+// its units. The number is what is left of it, or what the customer has of it.
+func refused(outcome *Outcome, verdict string, units []Line, unit int, number int64, counters []Counters) {
+	outcome.Unit = unit
+	sku := units[unit]
+	terms, _ := find(counters, sku.SKU)
+	switch verdict {
+	case "full":
+		outcome.Verdict, outcome.Left = VerdictFull, number
+	case "unknown":
+		outcome.Verdict = VerdictUnknown
+	case "limited":
+		outcome.Verdict = VerdictLimited
+		outcome.Err = &inventory.LimitError{SKU: sku.SKU, Limit: terms.CustomerLimit, Requested: sku.Quantity, Used: number}
+	default:
+		why := map[string]error{"paused": inventory.ErrPaused, "closed": inventory.ErrClosed, "not_open": inventory.ErrNotOpen}[verdict]
+		outcome.Verdict = VerdictClosed
+		outcome.Err = &inventory.WindowError{SKU: sku.SKU, OpensAt: terms.OpensAt, ClosesAt: terms.ClosesAt, Err: why}
+	}
+}
+
+// find finds the counters of a SKU among those that are sorted.
+func find(counters []Counters, sku string) (Counters, bool) {
+	i, ok := slices.BinarySearchFunc(counters, sku, func(c Counters, sku string) int { return strings.Compare(c.SKU, sku) })
+	if !ok {
+		return Counters{}, false
+	}
+	return counters[i], true
+}
+
+// flat is a batch as commit_orders takes it: one array a column, and the units
 // of all orders in a row.
 type flat struct {
 	orders         []int // indexes into the batch, without second ones of an ID
 	ids, customers []string
+	holds          []int64 // microseconds
 
-	lineOrders, lineSKUs     []int32 // from 1
-	lineNumbers              []int64 // from 1
+	unitOrders, unitSKUs     []int32 // from 1
+	unitNumbers              []int64 // from 1
 	quantities, epochs, seqs []int64
+	drawn                    []int64 // nil if no order draws on a pool
 }
 
 func flatten(commits []Commit, skus []string) *flat {
@@ -181,6 +219,7 @@ func flatten(commits []Commit, skus []string) *flat {
 	for i, sku := range skus {
 		position[sku] = int32(i) + 1
 	}
+	drawing := slices.ContainsFunc(commits, func(c Commit) bool { return len(c.Order.Draws) > 0 })
 	seen := make(map[string]bool, len(commits))
 	f := &flat{}
 	for i, c := range commits {
@@ -191,96 +230,29 @@ func flatten(commits []Commit, skus []string) *flat {
 		f.orders = append(f.orders, i)
 		f.ids = append(f.ids, c.Order.ID)
 		f.customers = append(f.customers, c.Order.Customer)
-		for l, line := range c.Order.Lines {
-			id := c.identity(l)
-			f.lineOrders = append(f.lineOrders, int32(len(f.orders)))
-			f.lineSKUs = append(f.lineSKUs, position[line.SKU])
-			f.lineNumbers = append(f.lineNumbers, int64(l)+1)
-			f.quantities = append(f.quantities, line.Quantity)
+		f.holds = append(f.holds, c.Hold.Microseconds())
+		for u, unit := range c.Order.Units() {
+			id := c.identity(u)
+			f.unitOrders = append(f.unitOrders, int32(len(f.orders)))
+			f.unitSKUs = append(f.unitSKUs, position[unit.SKU])
+			f.unitNumbers = append(f.unitNumbers, int64(u)+1)
+			f.quantities = append(f.quantities, unit.Quantity)
 			f.epochs = append(f.epochs, id.Epoch)
 			f.seqs = append(f.seqs, id.Seq)
+			if drawing {
+				f.drawn = append(f.drawn, quantityOf(c.Order.Draws, unit.SKU))
+			}
 		}
 	}
 	return f
 }
 
-// Look implements Store.
-func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error) {
-	if err := checkCommits(commits); err != nil {
-		return nil, nil, err
-	}
-	if len(commits) == 0 {
-		return nil, nil, nil
-	}
-	ids := make([]string, len(commits))
-	for i, c := range commits {
-		ids[i] = c.Order.ID
-	}
-	self, err := p.identify(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	found := make(map[string]*record)
-	var counters []Counters
-	err = p.read(ctx, func(batch *pgx.Batch) {
-		// Each statement has a snapshot of its own. The counters come first: an
-		// order that they count is found by the second one. The other way round,
-		// an order that comes in between would look both new and sold out.
-		queueCounters(batch, skusOf(commits), &counters)
-		queueNoScan(batch)
-		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
-			records, err := scanRecords(rows)
-			for i := range records {
-				found[records[i].ID] = &records[i]
-			}
-			return err
-		})
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, c := range counters {
-		if c.Store != self.id { // the database was made anew, and so was the key of its digests
-			p.self.CompareAndSwap(self, nil)
-			return nil, nil, fmt.Errorf("%w: its name changed from %s to %s", ErrUnavailable, self.id, c.Store)
+// quantityOf is how much of a SKU there is in lines.
+func quantityOf(lines []Line, sku string) int64 {
+	for _, line := range lines {
+		if line.SKU == sku {
+			return line.Quantity
 		}
 	}
-	if len(found) > 0 {
-		// Nobody is told of an order that a standby might not have.
-		err := p.transact(ctx, writing, func(batch *pgx.Batch) { batch.Queue("select lastunit.await_standbys()") })
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	outcomes := make([]Outcome, len(commits))
-	for i, c := range commits {
-		if r := found[c.Order.ID]; r != nil {
-			outcomes[i] = r.answer(c, digest(self.key, c.Order))
-		} else {
-			outcomes[i].Consumed = make([]bool, len(c.Deductions))
-		}
-	}
-	return outcomes, counters, nil
-}
-
-// Fence implements Store.
-func (p *Postgres) Fence(ctx context.Context, deductions []inventory.Deduction) (consumed []bool, counters []Counters, err error) {
-	if err := checkFence(deductions); err != nil {
-		return nil, nil, err
-	}
-	if len(deductions) == 0 {
-		return nil, nil, nil
-	}
-	var skus, orders []string
-	var epochs, seqs []int64
-	for _, d := range deductions {
-		skus, orders = append(skus, d.SKU), append(orders, d.OrderID)
-		epochs, seqs = append(epochs, d.Epoch), append(seqs, d.Seq)
-	}
-	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue("select lastunit.fence_deductions($1::text::uuid, $2, $3, $4, $5)", self.id, skus, orders, epochs, seqs).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&consumed) })
-		queueCounters(batch, skus, &counters)
-	})
-	return consumed, counters, err
+	return 0
 }

@@ -3,32 +3,46 @@ package order
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lastunit/lastunit/inventory"
 )
 
-const selectRecords = `select id, number, customer, status::text, digest, skus, quantities, consumed, created_at, changed_at
-	from lastunit.orders`
+const recordColumns = `id, number, customer, status::text, counted::text, digest, skus, quantities, drawn, consumed, expires_at, created_at, changed_at`
+
+const selectRecords = `select ` + recordColumns + ` from lastunit.orders`
 
 func scanRecords(rows pgx.Rows) ([]record, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (record, error) {
 		var r record
 		var skus []string
-		var quantities []int64
+		var quantities, drawn []int64
 		var consumed [][]int64
-		err := row.Scan(&r.ID, &r.number, &r.Customer, &r.Status, &r.digest, &skus, &quantities, &consumed, &r.CreatedAt, &r.ChangedAt)
+		var expiresAt *time.Time
+		err := row.Scan(&r.ID, &r.number, &r.Customer, &r.Status, &r.counted, &r.digest, &skus, &quantities, &drawn, &consumed,
+			&expiresAt, &r.CreatedAt, &r.ChangedAt)
 		if err != nil {
 			return r, err
 		}
-		if len(skus) != len(quantities) {
+		if len(skus) != len(quantities) || len(drawn) != 0 && len(drawn) != len(skus) {
 			return r, fmt.Errorf("order %q has %d SKUs and %d quantities", r.ID, len(skus), len(quantities))
 		}
 		r.CreatedAt, r.ChangedAt = r.CreatedAt.UTC(), r.ChangedAt.UTC()
-		r.Lines = make([]Line, len(skus))
-		for i := range skus {
-			r.Lines[i] = Line{skus[i], quantities[i]}
+		if expiresAt != nil {
+			r.ExpiresAt = expiresAt.UTC()
+		}
+		r.Lines = make([]Line, 0, len(skus))
+		for i, sku := range skus {
+			quantity := quantities[i]
+			if drawn != nil && drawn[i] > 0 {
+				r.Draws = append(r.Draws, Line{sku, drawn[i]})
+				quantity -= drawn[i]
+			}
+			if quantity > 0 {
+				r.Lines = append(r.Lines, Line{sku, quantity})
+			}
 		}
 		for _, c := range consumed {
 			r.consumed = append(r.consumed, consumption{int(c[0]) - 1, inventory.Identity{Epoch: c[1], Seq: c[2]}})
@@ -37,18 +51,44 @@ func scanRecords(rows pgx.Rows) ([]record, error) {
 	})
 }
 
-const selectCounters = `select s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, t.id::text
-	from lastunit.skus s, lastunit.store t`
+// counterColumns is of lastunit.skus s and lastunit.store t.
+const counterColumns = `s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, t.id::text,
+	coalesce(s.customer_limit, 0), s.opens_at, s.closes_at, s.paused, s.draw_skus, s.draw_quantities, clock_timestamp()`
 
-func scanCounters(row pgx.CollectableRow) (c Counters, err error) {
-	err = row.Scan(&c.SKU, &c.Capacity, &c.Allocated, &c.Admitted, &c.Epoch, &c.Version, &c.TopSeq, &c.Store)
-	return c, err
+const selectCounters = `select ` + counterColumns + ` from lastunit.skus s, lastunit.store t`
+
+// scanCounters reads counterColumns, and what comes after them into the rest.
+func scanCounters(row pgx.CollectableRow, rest ...any) (c Counters, err error) {
+	var opensAt, closesAt *time.Time
+	var skus []string
+	var quantities []int64
+	err = row.Scan(append([]any{
+		&c.SKU, &c.Capacity, &c.Allocated, &c.Admitted, &c.Epoch, &c.Version, &c.TopSeq, &c.Store,
+		&c.CustomerLimit, &opensAt, &closesAt, &c.Paused, &skus, &quantities, &c.At,
+	}, rest...)...)
+	if err != nil {
+		return c, err
+	}
+	if len(skus) != len(quantities) {
+		return c, fmt.Errorf("SKU %q draws on %d SKUs and %d quantities", c.SKU, len(skus), len(quantities))
+	}
+	if opensAt != nil {
+		c.OpensAt = opensAt.UTC()
+	}
+	if closesAt != nil {
+		c.ClosesAt = closesAt.UTC()
+	}
+	c.At = c.At.UTC()
+	for i, sku := range skus {
+		c.Draws = append(c.Draws, Line{sku, quantities[i]})
+	}
+	return c, nil
 }
 
 // intoCounters collects what selectCounters selects.
 func intoCounters(into *[]Counters) func(pgx.Rows) error {
 	return func(rows pgx.Rows) (err error) {
-		*into, err = pgx.CollectRows(rows, scanCounters)
+		*into, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Counters, error) { return scanCounters(row) })
 		return err
 	}
 }
@@ -154,20 +194,24 @@ func (p *Postgres) Tally(ctx context.Context, skus ...string) (tallies []Tally, 
 		return nil, err
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) {
-		batch.Queue(`select s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, t.id::text,
-				coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint
-			from lastunit.store t, lastunit.skus s left join (
+		batch.Queue(`with live as (
 				select l.sku, sum(l.quantity) filter (where o.status = 'held') as held,
-					sum(l.quantity) filter (where o.status = 'confirmed') as confirmed
+					sum(l.quantity) filter (where o.status = 'confirmed') as confirmed,
+					sum(l.quantity) filter (where o.status not in ('held', 'confirmed')) as uncounted
 				from lastunit.orders o, unnest(o.skus, o.quantities) l(sku, quantity)
-				where o.status in ('held', 'confirmed')
+				where o.counted in ('held', 'confirmed')
 				group by l.sku
-			) l on l.sku = s.sku
+			), moved as (
+				select * from lastunit.moved_units(array(
+					select s.sku from lastunit.skus s where cardinality($1::text[]) = 0 or s.sku = any($1)))
+			)
+			select `+counterColumns+`, coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint, coalesce(l.uncounted, 0)::bigint,
+				s.ledger, coalesce(m.capacity, 0), coalesce(m.allocated, 0)
+			from lastunit.store t, lastunit.skus s left join live l on l.sku = s.sku left join moved m on m.sku = s.sku
 			where cardinality($1::text[]) = 0 or s.sku = any($1)
 			order by s.sku`, append([]string{}, skus...)).Query(func(rows pgx.Rows) (err error) {
 			tallies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Tally, err error) {
-				c := &t.Counters
-				err = row.Scan(&c.SKU, &c.Capacity, &c.Allocated, &c.Admitted, &c.Epoch, &c.Version, &c.TopSeq, &c.Store, &t.Held, &t.Confirmed)
+				t.Counters, err = scanCounters(row, &t.Held, &t.Confirmed, &t.Uncounted, &t.Ledger, &t.MovedCapacity, &t.MovedAllocated)
 				return t, err
 			})
 			return err

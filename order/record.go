@@ -10,22 +10,27 @@ import (
 // record is an order as both stores keep it.
 type record struct {
 	Order
+	counted  Status // the status that the counters and the movements know of
 	number   int64  // newest first
 	digest   []byte // nil if it was cancelled before it was booked
 	consumed []consumption
 }
 
-// consumption is an identity that a line of an order consumed.
+// consumption is an identity that a unit of an order consumed.
 type consumption struct {
-	line int // from 0
+	unit int // from 0
 	inventory.Identity
 }
 
 // consumes says whether the order consumed this very deduction. Its status
 // doesn't matter: what was consumed is settled, whatever became of the order.
 func (r *record) consumes(d inventory.Deduction) bool {
+	if len(r.consumed) == 0 {
+		return false
+	}
+	units := r.Units()
 	for _, c := range r.consumed {
-		if c.Identity == d.Identity() && c.line < len(r.Lines) && r.Lines[c.line].SKU == d.SKU {
+		if c.Identity == d.Identity() && c.unit < len(units) && units[c.unit].SKU == d.SKU {
 			return true
 		}
 	}
@@ -48,5 +53,6 @@ func (r *record) answer(c Commit, digest []byte) Outcome {
 func (r *record) copy() Order {
 	o := r.Order
 	o.Lines = slices.Clone(o.Lines)
+	o.Draws = slices.Clone(o.Draws)
 	return o
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lastunit/lastunit/inventory"
 )
 
@@ -25,30 +27,64 @@ import (
 // Methods that change a SKU return its Counters as of that change. Their Supply
 // is for the repository: it is safe to lose, to repeat and to reorder.
 type Store interface {
-	// PutOnSale makes a SKU with a capacity. If it is there with the same
-	// capacity, that is no error; with another one, it is ErrAlreadyOnSale.
-	PutOnSale(ctx context.Context, item Item) (Counters, error)
+	// PutOnSale makes SKUs, all of them or none, at most MaxItems. A SKU that is
+	// there with the same capacity, limit, window and draws stays as it is, and
+	// that is no error; with others it is ErrAlreadyOnSale. A pool must be there
+	// or among the items, else it is ErrUnknownSKU; pools that form a circle are
+	// inventory.ErrInvalid. It returns the Counters of the items, in their order,
+	// and which of them were made by this very call: who made one may load it.
+	PutOnSale(ctx context.Context, items ...Item) (_ []Counters, made []bool, _ error)
 
-	// SetCapacity changes how many units there are, also to fewer than are
-	// sold: then nothing is sold until enough came back. It fails with
-	// ErrUnknownSKU.
-	SetCapacity(ctx context.Context, sku string, capacity int64) (Counters, error)
+	// Adjust changes how many units there are, also to fewer than are sold: then
+	// nothing is sold until enough came back. It does so once under an ID; the ID
+	// with other content is ErrIdempotencyConflict. It fails with ErrUnknownSKU,
+	// and with inventory.ErrInvalid if the capacity would leave its bounds.
+	Adjust(ctx context.Context, adjustment Adjustment) (Counters, error)
+
+	// SetLimit changes how many units one customer may have: 1 to
+	// inventory.MaxQuantity, or NoLimit. Who has more keeps them. The first limit
+	// of a SKU reads every order while the SKU is locked. It fails with ErrUnknownSKU.
+	SetLimit(ctx context.Context, sku string, limit int64) (Counters, error)
+
+	// SetWindow changes when the SKU is sold; zero for no such moment. It fails
+	// with ErrUnknownSKU.
+	SetWindow(ctx context.Context, sku string, opensAt, closesAt time.Time) (Counters, error)
+
+	// SetPaused stops selling the SKU, or goes on. It fails with ErrUnknownSKU.
+	SetPaused(ctx context.Context, sku string, paused bool) (Counters, error)
 
 	// Commit decides orders, one after the other in one round trip, and gives
 	// each its own Outcome, in the same order. At most MaxCommits at once. It
-	// returns the Counters of every SKU in them, sorted by SKU, without those
-	// that are unknown.
+	// returns the Counters of every SKU in them, pools included, sorted by SKU,
+	// without those that are unknown.
+	//
+	// What decides about an order, the first that applies: its ID is there; a SKU
+	// is unknown; a deduction is dead, or its draws are wrong. Then unit by unit:
+	// its SKU is not sold at the moment; the customer's limit; the capacity.
 	Commit(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error)
 
 	// Look finds out what became of orders, without changing anything: the
 	// Verdict is Existing, Conflict or New. It returns Counters as Commit does.
+	// An order that the Counters or Outcome.Used count is found.
 	Look(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error)
 
-	// Cancel gives the units of a live order back. An order that is cancelled or
-	// expired stays as it is. An unknown ID becomes a cancelled order without
-	// customer and lines, and nothing can be booked under it any more. It
-	// returns the order as it is then, and the Counters of its SKUs.
-	Cancel(ctx context.Context, id string) (Order, []Counters, error)
+	// Change changes orders, one after the other in one round trip, and gives
+	// each its own answer, in the same order. At most MaxCommits at once. Its
+	// errors are those of each Action; ErrBusy for an order that another
+	// transaction is changing, such as somebody's own open one: it is not waited
+	// for. It returns the Counters of every SKU of the
+	// orders, sorted by SKU.
+	Change(ctx context.Context, changes []Change) ([]Changed, []Counters, error)
+
+	// Due returns up to limit held orders whose time is over, those first that
+	// are due the longest, and makes them due again after a while: until then
+	// nobody else gets them. A held order whose time is over stays held, and keeps
+	// its units, until a Change makes it something else. The while is 1 ms to MaxHold.
+	Due(ctx context.Context, again time.Duration, limit int) ([]Order, error)
+
+	// Uncounted returns the IDs of up to limit orders that were changed in
+	// somebody's own transaction and are not counted yet. See TxStore.
+	Uncounted(ctx context.Context, limit int) ([]string, error)
 
 	// Fence decides about deductions that nobody settled in time. true: its
 	// order consumed it, settle it. false: no order did and none ever will,
@@ -82,15 +118,59 @@ type Store interface {
 	// meant for all processes at once: no two claim the same one within it.
 	Claim(ctx context.Context, period time.Duration, limit int) ([]int, error)
 
-	// Tally counts what live orders hold, as of one moment, for each of the
+	// Tally adds up orders and movements, as of one moment, for each of the
 	// SKUs, sorted, without those that are unknown; for no SKUs, for all. It
-	// reads every order: it is for audits.
+	// reads every order and movement: it is for audits.
 	Tally(ctx context.Context, skus ...string) ([]Tally, error)
 
-	// Recount sets what is allocated of a SKU to what its live orders hold. It
-	// reads every order while the SKU is locked: it is for a Tally that does
-	// not agree. It fails with ErrUnknownSKU.
+	// Recount sets what is allocated of a SKU to what its orders hold, and the
+	// sums of its movements to the counters, by further movements. It reads every
+	// order while the SKU is locked: it is for a Tally that does not agree. It
+	// fails with ErrUnknownSKU.
 	Recount(ctx context.Context, sku string) (Counters, error)
+
+	// Movements lists up to limit movements of a SKU whose number is above
+	// after, in their order. An unknown SKU has none.
+	Movements(ctx context.Context, sku string, after int64, limit int) ([]Movement, error)
+
+	// Feed returns up to limit movements of any SKUs beyond a Cursor, and the
+	// Cursor beyond these. For each SKU it misses none and keeps their order; which
+	// SKU comes first is open, but none is left behind for long. Who asks again
+	// with the same Cursor gets the same movements, and maybe more. Fewer than
+	// limit may come while there are more; none means that there are none.
+	Feed(ctx context.Context, after Cursor, limit int) ([]Movement, Cursor, error)
+
+	// SetLedger switches the writing of movements on or off, for all SKUs. A new
+	// store has it on. Switched on again, it writes for each SKU what makes the
+	// sums right. It locks every SKU for a moment.
+	SetLedger(ctx context.Context, on bool) error
+}
+
+// NoLimit makes SetLimit take a limit away.
+const NoLimit = -1
+
+// TxStore is a Store that changes orders inside its user's own transactions, so
+// that a payment's row and the confirmation of its order commit together.
+// [Postgres] is one.
+//
+// Both methods change nothing but the order's row: no SKU is locked for as long
+// as the transaction lasts. What the change means for the counters and the
+// ledger is counted afterwards, by any process that runs booking.Service.Run:
+// until then, the units of such a cancel count as sold. While the transaction is
+// open, any other change of the order is ErrBusy. Errors of the transaction
+// itself, such as a serialization failure, are returned as they are: it is its
+// owner who tries again.
+type TxStore interface {
+	Store
+
+	// ConfirmTx confirms a held order if its time is not over at this moment. It
+	// fails with ErrHoldExpired, ErrCancelled or ErrNotFound, and the transaction
+	// can go on.
+	ConfirmTx(ctx context.Context, tx pgx.Tx, id string) (Order, error)
+
+	// CancelTx cancels a live order. An order that has ended stays as it is. It
+	// fails with ErrNotFound, and the transaction can go on.
+	CancelTx(ctx context.Context, tx pgx.Tx, id string) (Order, error)
 }
 
 // Partitions is how many partitions the SKUs are shared out in: 0 to Partitions-1.
@@ -99,65 +179,8 @@ const Partitions = 64
 // AllPartitions makes Scan read all of them.
 const AllPartitions = -1
 
-// MaxCommits bounds a batch of Commit and of Look.
+// MaxCommits bounds a batch of Commit, of Look and of Change.
 const MaxCommits = 1000
-
-// Commit asks for an order to be stored.
-type Commit struct {
-	// Order has ID, Customer and Lines, sorted and summed as SumLines does it.
-	Order Order
-
-	// Deductions that the order would consume, one for each line, in the same
-	// order. A zero Deduction commits the line without one, and so shrinks the
-	// supply. None at all does that for every line.
-	Deductions []inventory.Deduction
-}
-
-// Verdict is what became of a Commit.
-type Verdict int
-
-// The verdicts.
-const (
-	// VerdictNew: there is no such order. Only Look says so.
-	VerdictNew Verdict = iota
-	// VerdictBooked: the order was inserted and consumed the deductions.
-	VerdictBooked
-	// VerdictExisting: an order with this ID and content was there.
-	VerdictExisting
-	// VerdictConflict: an order with this ID and other content was there.
-	VerdictConflict
-	// VerdictAgain: nothing was stored. The deductions in Outcome.Again are dead:
-	// restore them, deduct those lines again, and commit again.
-	VerdictAgain
-	// VerdictFull: nothing was stored, Line would exceed the capacity.
-	VerdictFull
-	// VerdictUnknown: nothing was stored, the SKU of Line was never put on sale.
-	VerdictUnknown
-	// VerdictFailed: nothing was stored, for the reason in Err. Only this order is
-	// concerned.
-	VerdictFailed
-)
-
-// String names the verdict.
-func (v Verdict) String() string {
-	return [...]string{"new", "booked", "existing", "conflict", "again", "full", "unknown", "failed"}[v]
-}
-
-// Outcome is the answer to one Commit.
-type Outcome struct {
-	Verdict Verdict
-	Order   Order // as it is now, if Booked or Existing
-
-	// Consumed says of each of the Deductions whether the order consumed it.
-	// Those must be settled. What is false is dead if the verdict is Existing,
-	// Conflict or Full; restore it unless an earlier commit may still land.
-	Consumed []bool
-
-	Again []bool // of each of the Deductions: it is dead; if the verdict is Again
-	Line  int    // the line that decided, if Full or Unknown
-	Left  int64  // units left for that line, if Full
-	Err   error  // if Failed; ErrRejected for instance
-}
 
 // Query says which orders to list.
 type Query struct {
@@ -178,10 +201,23 @@ type Page struct {
 	Next   string  `json:"next"` // for Query.After; empty on the last page
 }
 
-// Tally is what live orders hold of a SKU, beside its Counters at that moment.
-// Counters.Allocated must be Held + Confirmed.
+// Tally is what orders and movements add up to for a SKU, beside its Counters at
+// that moment. Counters.Allocated must be Held + Confirmed + Uncounted.
 type Tally struct {
 	Counters  Counters
-	Held      int64 // units
-	Confirmed int64 // units
+	Held      int64 // units in held orders
+	Confirmed int64 // units in confirmed orders
+	Uncounted int64 // units of orders that ended in somebody's own transaction and are not counted yet
+
+	// Ledger says that the SKU's movements are written. Then these sums must be
+	// Counters.Capacity and Counters.Allocated.
+	Ledger         bool
+	MovedCapacity  int64 // units
+	MovedAllocated int64 // units
+}
+
+// Balanced says whether the sums are those of the counters.
+func (t Tally) Balanced() bool {
+	return t.Counters.Allocated == t.Held+t.Confirmed+t.Uncounted &&
+		(!t.Ledger || t.MovedCapacity == t.Counters.Capacity && t.MovedAllocated == t.Counters.Allocated)
 }

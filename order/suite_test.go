@@ -56,8 +56,9 @@ func TestPostgres(t *testing.T) {
 // grants are the rights that everything but Migrate needs.
 const grants = `
 grant usage on schema lastunit to ROLE;
-grant select on lastunit.store to ROLE;
+grant select, update (ledger) on lastunit.store to ROLE;
 grant select, insert, update on lastunit.skus, lastunit.orders to ROLE;
+grant select, insert on lastunit.adjustments, lastunit.movements to ROLE;
 grant select, insert, delete on lastunit.fences to ROLE;
 grant select, update on lastunit.partitions to ROLE;
 `
@@ -93,12 +94,17 @@ func TestOneRightFewer(t *testing.T) {
 	for i, right := range []struct{ right, of string }{
 		{"usage", "schema lastunit"},
 		{"select", "lastunit.store"},
+		{"update (ledger)", "lastunit.store"},
 		{"select", "lastunit.skus"},
 		{"insert", "lastunit.skus"},
 		{"update", "lastunit.skus"},
 		{"select", "lastunit.orders"},
 		{"insert", "lastunit.orders"},
 		{"update", "lastunit.orders"},
+		{"select", "lastunit.adjustments"},
+		{"insert", "lastunit.adjustments"},
+		{"select", "lastunit.movements"},
+		{"insert", "lastunit.movements"},
 		{"select", "lastunit.fences"},
 		{"insert", "lastunit.fences"},
 		{"delete", "lastunit.fences"},
@@ -123,7 +129,10 @@ func TestOneRightFewer(t *testing.T) {
 // useAll uses everything that a store needs a right for.
 func useAll(store order.Store, of order.Counters, n int64) error {
 	ctx := context.Background()
-	if _, err := store.PutOnSale(ctx, order.Item{SKU: fmt.Sprint("sku", n), Capacity: 1}); err != nil {
+	if _, _, err := store.PutOnSale(ctx, order.Item{SKU: fmt.Sprint("sku", n), Capacity: 1}); err != nil {
+		return err
+	}
+	if err := restock(ctx, store, fmt.Sprint("L", n), of.SKU); err != nil {
 		return err
 	}
 	id := fmt.Sprint(n)
@@ -136,7 +145,10 @@ func useAll(store order.Store, of order.Counters, n int64) error {
 	if _, _, err := store.BeginEpoch(ctx, of.SKU, of.Epoch); err != nil {
 		return err
 	}
-	if _, _, err := store.Cancel(ctx, id); err != nil {
+	if _, _, err := cancel(ctx, store, id); err != nil {
+		return err
+	}
+	if _, err := store.Movements(ctx, of.SKU, 0, 1); err != nil {
 		return err
 	}
 	_, err := store.Claim(ctx, 1, 1)

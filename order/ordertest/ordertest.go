@@ -4,6 +4,7 @@ package ordertest
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -35,20 +36,28 @@ func Run(t *testing.T, open func(t testing.TB) order.Store) {
 		tests []test
 	}{
 		{"PutOnSale", putOnSaleTests},
-		{"SetCapacity", setCapacityTests},
+		{"Adjust", adjustTests},
 		{"Commit", commitTests},
 		{"Batch", batchTests},
 		{"Consumed", consumedTests},
 		{"Look", lookTests},
-		{"Cancel", cancelTests},
+		{"Hold", holdTests},
+		{"Change", changeTests},
+		{"Cancel", slices.Concat(cancelTests, cancelHoldTests)},
+		{"Due", dueTests},
+		{"Limit", limitTests},
+		{"Window", windowTests},
+		{"Pool", poolTests},
 		{"Fence", fenceTests},
 		{"BeginEpoch", beginEpochTests},
 		{"Lists", listTests},
+		{"Ledger", ledgerTests},
 		{"Background", backgroundTests},
 		{"Books", booksTests},
-		{"Races", raceTests},
+		{"Races", slices.Concat(commitRaceTests, changeRaceTests)},
 		{"Bounds", boundsTests},
 		{"Context", contextTests},
+		{"Bulk", bulkTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {

@@ -2,6 +2,7 @@ package ordertest
 
 import (
 	"sync"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -9,51 +10,137 @@ import (
 	"github.com/lastunit/lastunit/order"
 )
 
+// put puts SKUs on sale, without taking them into the books.
+func (s *shop) put(items ...order.Item) ([]order.Counters, []bool, error) {
+	s.t.Helper()
+	counters, made, err := s.store.PutOnSale(s.ctx, items...)
+	if err != nil {
+		s.Empty(counters)
+		s.Empty(made)
+		return nil, nil, err
+	}
+	s.Len(counters, len(items))
+	s.Len(made, len(items))
+	for i, c := range counters {
+		s.Equal(items[i].SKU, c.SKU, "in the order of the items")
+		s.False(c.At.IsZero())
+	}
+	return stills(counters), made, nil
+}
+
+// unknown checks that there is no such SKU.
+func (s *shop) unknown(skus ...string) {
+	s.t.Helper()
+	counters, err := s.store.Counters(s.ctx, skus...)
+	s.NoError(err)
+	s.Empty(counters)
+}
+
+// ofSKU checks that an error is about this SKU.
+func (s *shop) ofSKU(err, want error, sku string) {
+	s.t.Helper()
+	s.ErrorIs(err, want)
+	var of *order.SKUError
+	s.ErrorAs(err, &of)
+	s.Equal(sku, of.SKU)
+}
+
 var putOnSaleTests = []test{
 	{"counters of a new SKU", func(s *shop) {
 		sku := s.name + "floor"
-		c, err := s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: 1000})
+		all, made, err := s.put(order.Item{SKU: sku, Capacity: 1000})
 		s.NoError(err)
-		s.Equal(sku, c.SKU)
+		s.Equal([]bool{true}, made)
+		s.own(all...)
+		c := all[0]
 		s.NotEmpty(c.Store)
 		s.Equal(int64(1000), c.Capacity)
 		s.Zero(c.Allocated)
 		s.Zero(c.Admitted)
 		s.Zero(c.TopSeq)
+		s.Zero(c.Terms)
+		s.Empty(c.Draws)
 		s.Positive(c.Epoch)
 		s.Positive(c.Version)
 		s.Equal(int64(1000), c.Left())
 		s.Equal(c, s.counters(sku))
 		s.Equal(inventory.Supply{SKU: sku, Store: c.Store, Epoch: c.Epoch, Version: c.Version, Units: 1000}, c.Supply())
 	}},
+	{"with terms", func(s *shop) {
+		// In another zone, and with a fraction that a store need not keep.
+		opens := time.Date(2020, 5, 17, 20, 0, 0, 123456, time.FixedZone("", 3600))
+		item := order.Item{SKU: s.name + "floor", Capacity: 10, CustomerLimit: 4, OpensAt: opens, ClosesAt: opens.AddDate(1000, 0, 0)}
+		all, _, err := s.put(item)
+		s.NoError(err)
+		s.own(all...)
+		c := s.counters(item.SKU)
+		s.Equal(all[0], c)
+		s.Equal(int64(4), c.CustomerLimit)
+		s.WithinDuration(item.OpensAt, c.OpensAt, time.Microsecond)
+		s.WithinDuration(item.ClosesAt, c.ClosesAt, time.Microsecond)
+		s.False(c.Paused)
+		s.Equal(c.Terms, c.Supply().Terms)
+
+		item.OpensAt, item.ClosesAt = item.OpensAt.UTC(), item.ClosesAt.In(time.FixedZone("", -7200))
+		again, made, err := s.put(item)
+		s.NoError(err)
+		s.Equal([]bool{false}, made)
+		s.Equal(all, again, "the same moments")
+	}},
 	{"repeated", func(s *shop) {
 		sku := s.sku("floor", 10)
 		s.book(s.direct("1", line(sku, 3)))
 		before := s.counters(sku)
-		c, err := s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: 10})
+		all, made, err := s.put(order.Item{SKU: sku, Capacity: 10})
 		s.NoError(err)
-		s.Equal(before, c)
+		s.Equal([]bool{false}, made)
+		s.Equal([]order.Counters{before}, all)
 		s.Equal(before, s.counters(sku))
 	}},
-	{"with another capacity", func(s *shop) {
-		sku := s.sku("floor", 10)
-		before := s.counters(sku)
-		for _, capacity := range []int64{0, 9, 11} {
-			_, err := s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: capacity})
-			s.ErrorIs(err, order.ErrAlreadyOnSale)
-			var of *order.SKUError
-			s.ErrorAs(err, &of)
-			s.Equal(sku, of.SKU)
+	{"with another capacity, limit, window or pool", func(s *shop) {
+		now, pool := time.Now(), s.sku("pool", 10)
+		item := order.Item{
+			SKU: s.name + "floor", Capacity: 10, CustomerLimit: 4, OpensAt: now, ClosesAt: now.Add(time.Hour),
+			Draws: []order.Line{line(pool, 2)},
 		}
-		s.Equal(before, s.counters(sku))
-	}},
-	{"after the capacity was changed", func(s *shop) {
-		sku := s.sku("floor", 10)
-		_, err := s.store.SetCapacity(s.ctx, sku, 20)
+		s.item(item)
+		before := s.counters(item.SKU)
+		for _, other := range []func(i *order.Item){
+			func(i *order.Item) { i.Capacity = 0 },
+			func(i *order.Item) { i.Capacity = 9 },
+			func(i *order.Item) { i.Capacity = 11 },
+			func(i *order.Item) { i.CustomerLimit = 0 },
+			func(i *order.Item) { i.CustomerLimit = 5 },
+			func(i *order.Item) { i.OpensAt = time.Time{} },
+			func(i *order.Item) { i.OpensAt = now.Add(time.Millisecond) },
+			func(i *order.Item) { i.ClosesAt = time.Time{} },
+			func(i *order.Item) { i.ClosesAt = now.Add(time.Hour - time.Millisecond) },
+			func(i *order.Item) { i.Draws = nil },
+			func(i *order.Item) { i.Draws = []order.Line{line(pool, 1)} },
+		} {
+			changed := item
+			other(&changed)
+			_, _, err := s.put(changed)
+			s.ofSKU(err, order.ErrAlreadyOnSale, item.SKU)
+		}
+		s.Equal(before, s.counters(item.SKU))
+		_, made, err := s.put(item)
 		s.NoError(err)
-		_, err = s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: 10})
-		s.ErrorIs(err, order.ErrAlreadyOnSale)
-		_, err = s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: 20})
+		s.Equal([]bool{false}, made)
+	}},
+	{"after the terms were changed", func(s *shop) {
+		sku := s.sku("floor", 10)
+		s.adjust(sku, order.SetCapacity, 20)
+		_, err := s.store.SetLimit(s.ctx, sku, 3)
+		s.NoError(err)
+		_, err = s.store.SetPaused(s.ctx, sku, true) // is not a part of the item
+		s.NoError(err)
+		for _, item := range []order.Item{{Capacity: 10}, {Capacity: 20}, {Capacity: 10, CustomerLimit: 3}} {
+			item.SKU = sku
+			_, _, err = s.put(item)
+			s.ErrorIs(err, order.ErrAlreadyOnSale)
+		}
+		_, _, err = s.put(order.Item{SKU: sku, Capacity: 20, CustomerLimit: 3})
 		s.NoError(err)
 	}},
 	{"capacity 0 and the largest", func(s *shop) {
@@ -67,149 +154,35 @@ var putOnSaleTests = []test{
 	{"from many at once", func(s *shop) {
 		sku := s.name + "floor"
 		s.skus = append(s.skus, sku)
-		all := make([]order.Counters, 20)
+		all, made := make([]order.Counters, 20), make([]bool, 20)
 		var callers sync.WaitGroup
 		for i := range all {
 			callers.Go(func() {
-				c, err := s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: 5})
-				assert.NoError(s.t, err)
-				all[i] = c
+				c, m, err := s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: 5})
+				if assert.NoError(s.t, err) && assert.Len(s.t, c, 1) && assert.Len(s.t, m, 1) {
+					all[i], made[i] = still(c[0]), m[0]
+				}
 			})
 		}
 		callers.Wait()
-		for _, c := range all {
+		makers := 0
+		for i, c := range all {
 			s.Equal(all[0], c)
+			if made[i] {
+				makers++
+			}
 		}
+		s.Equal(1, makers, "who made it may load it")
 	}},
 	{"each store has one name", func(s *shop) {
 		s.Equal(s.counters(s.sku("a", 1)).Store, s.counters(s.sku("b", 2)).Store)
 	}},
-}
-
-var setCapacityTests = []test{
-	{"more and fewer", func(s *shop) {
+	{"counters say when they were read", func(s *shop) {
+		// By the clock of the store, so that they can be compared with its other times.
 		sku := s.sku("floor", 10)
-		s.book(s.deducted("1", line(sku, 4)))
-		before := s.counters(sku)
-		for _, capacity := range []int64{20, 4} {
-			c, err := s.store.SetCapacity(s.ctx, sku, capacity)
-			s.NoError(err)
-			s.Equal(capacity, c.Capacity)
-			s.Equal(before.Epoch, c.Epoch)
-			s.Greater(c.Version, before.Version, "a new supply is a new version")
-			s.Equal(capacity, c.Supply().Units, "capacity - allocated + admitted")
-			s.Equal(int64(4), c.Supply().Admitted)
-			s.Equal(c, s.counters(sku))
-			before = c
-		}
-	}},
-	{"repeated", func(s *shop) {
-		sku := s.sku("floor", 10)
-		once, err := s.store.SetCapacity(s.ctx, sku, 20)
-		s.NoError(err)
-		twice, err := s.store.SetCapacity(s.ctx, sku, 20)
-		s.NoError(err)
-		s.Equal(once, twice)
-	}},
-	{"below what is sold", func(s *shop) {
-		sku := s.sku("floor", 10)
-		s.book(s.deducted("1", line(sku, 4)))
-		s.book(s.deducted("2", line(sku, 4)))
-		c, err := s.store.SetCapacity(s.ctx, sku, 5)
-		s.NoError(err)
-		s.Equal(int64(-3), c.Left(), "says by how much it is over")
-		s.Equal(int64(5), c.Supply().Units)
-
-		outcome := s.one(s.deducted("3", line(sku, 1)))
-		s.Equal(order.VerdictFull, outcome.Verdict)
-		s.Zero(outcome.Left, "what is left is never negative")
-
-		s.cancel("1") // 4 are sold of 5
-		s.Equal(order.VerdictFull, s.one(s.deducted("4", line(sku, 2))).Verdict)
-		s.book(s.deducted("3", line(sku, 1)))
-		s.Zero(s.counters(sku).Left())
-	}},
-	{"of an unknown SKU", func(s *shop) {
-		_, err := s.store.SetCapacity(s.ctx, s.name+"nothing", 5)
-		s.ErrorIs(err, order.ErrUnknownSKU)
-		var of *order.SKUError
-		s.ErrorAs(err, &of)
-		s.Equal(s.name+"nothing", of.SKU)
-		counters, err := s.store.Counters(s.ctx, s.name+"nothing")
-		s.NoError(err)
-		s.Empty(counters)
-	}},
-}
-
-var beginEpochTests = []test{
-	{"makes the deductions void", func(s *shop) {
-		sku := s.sku("floor", 10)
-		s.book(s.deducted("1", line(sku, 4)))
-		late := s.deducted("2", line(sku, 1))
-		before := s.counters(sku)
-		s.Equal(int64(4), before.Admitted)
-		s.Positive(before.TopSeq)
-
-		c, _, err := s.store.BeginEpoch(s.ctx, sku, before.Epoch)
-		s.NoError(err)
-		s.Greater(c.Epoch, before.Epoch)
-		s.Greater(c.Version, before.Version)
-		s.Zero(c.Admitted)
-		s.Zero(c.TopSeq)
-		s.Equal(int64(4), c.Allocated)
-		s.Equal(int64(6), c.Supply().Units, "what is left, as Redis starts with nothing taken")
-
-		outcome := s.one(late)
-		s.Equal(order.VerdictAgain, outcome.Verdict)
-		s.Equal([]bool{true}, outcome.Again)
-		s.notThere("2")
-		s.book(s.deducted("2", line(sku, 1)))
-	}},
-	{"only once for what was seen", func(s *shop) {
-		sku := s.sku("floor", 10)
-		seen := s.counters(sku).Epoch
-		first, _, err := s.store.BeginEpoch(s.ctx, sku, seen)
-		s.NoError(err)
-		second, _, err := s.store.BeginEpoch(s.ctx, sku, seen)
-		s.NoError(err)
-		s.Equal(first, second)
-		for _, other := range []int64{0, seen - 1, first.Epoch + 1} {
-			third, _, err := s.store.BeginEpoch(s.ctx, sku, other)
-			s.NoError(err)
-			s.Equal(first, third)
-		}
-	}},
-	{"100 callers advance it once", func(s *shop) {
-		sku := s.sku("floor", 10)
-		before := s.counters(sku)
-		all := make([]order.Counters, 100)
-		var callers sync.WaitGroup
-		for i := range all {
-			callers.Go(func() {
-				c, _, err := s.store.BeginEpoch(s.ctx, sku, before.Epoch)
-				assert.NoError(s.t, err)
-				all[i] = c
-			})
-		}
-		callers.Wait()
-		for _, c := range all {
-			s.Equal(all[0].Epoch, c.Epoch)
-		}
-		s.Greater(all[0].Epoch, before.Epoch)
-		s.Equal(before.Version+1, s.counters(sku).Version)
-	}},
-	{"other SKUs stay as they are", func(s *shop) {
-		a, b := s.sku("a", 10), s.sku("b", 10)
-		before := s.counters(b)
-		_, _, err := s.store.BeginEpoch(s.ctx, a, s.counters(a).Epoch)
-		s.NoError(err)
-		s.Equal(before, s.counters(b))
-	}},
-	{"of an unknown SKU", func(s *shop) {
-		_, _, err := s.store.BeginEpoch(s.ctx, s.name+"nothing", 1)
-		s.ErrorIs(err, order.ErrUnknownSKU)
-		var of *order.SKUError
-		s.ErrorAs(err, &of)
-		s.Equal(s.name+"nothing", of.SKU)
+		before := s.now(sku)
+		o := s.book(s.direct("1", line(sku, 1)))
+		s.False(o.CreatedAt.Before(before))
+		s.False(s.now(sku).Before(o.CreatedAt))
 	}},
 }

@@ -3,6 +3,7 @@ package ordertest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,87 +30,134 @@ type shop struct {
 	mu     sync.Mutex
 	seq    int64
 	skus   []string
-	booked map[string]order.Order // every order that the store acknowledged
+	draws  map[string][]order.Line // of each SKU, as its Counters said
+	booked map[string]order.Order  // every order that the store acknowledged
+
+	silent bool // the ledger was off for a while, so that movements of orders are missing
 }
 
 func newShop(t *testing.T, store order.Store) *shop {
 	s := &shop{
 		Assertions: require.New(t), t: t, ctx: t.Context(), store: store,
 		name: strings.ToLower(rand.Text()[:12]) + ".", booked: make(map[string]order.Order),
+		draws: make(map[string][]order.Line),
 	}
 	t.Cleanup(s.audit)
 	return s
 }
 
-// audit checks the books, and that every order that was booked is there.
-func (s *shop) audit() {
-	ctx := context.Background() // the test's own has ended
-	if len(s.skus) > 0 {
-		tallies, err := s.store.Tally(ctx, s.skus...)
-		if assert.NoError(s.t, err) {
-			assert.Len(s.t, tallies, len(s.skus))
-			checkTallies(s.t, tallies)
-			for _, tally := range tallies { // no test leaves a capacity below what is sold
-				assert.LessOrEqual(s.t, tally.Counters.Allocated, tally.Counters.Capacity, tally.Counters.SKU)
-			}
-		}
-	}
-	for id, booked := range s.booked {
-		o, err := s.store.Order(ctx, id)
-		if assert.NoError(s.t, err, "an order that was booked") {
-			assert.Equal(s.t, booked.Lines, o.Lines)
-			assert.Equal(s.t, booked.Customer, o.Customer)
-			assert.True(s.t, booked.CreatedAt.Equal(o.CreatedAt), "created at")
-		}
-	}
-}
-
-// checkTallies checks what holds at every moment. Nothing is said of the
-// capacity: it may be set below what is sold.
-func checkTallies(t testing.TB, tallies []order.Tally) {
-	t.Helper()
-	for _, tally := range tallies {
-		c := tally.Counters
-		assert.Equal(t, c.Allocated, tally.Held+tally.Confirmed, "%s: allocated is what live orders hold", c.SKU)
-		assert.GreaterOrEqual(t, c.Admitted, int64(0), c.SKU)
-	}
+// item puts a SKU on sale and returns its name, which must begin as the shop's.
+func (s *shop) item(item order.Item) string {
+	s.t.Helper()
+	counters, made, err := s.store.PutOnSale(s.ctx, item)
+	s.NoError(err)
+	s.Len(counters, 1)
+	s.Equal([]bool{true}, made)
+	s.own(counters...)
+	return item.SKU
 }
 
 // sku puts a SKU on sale and returns its name.
 func (s *shop) sku(name string, capacity int64) string {
 	s.t.Helper()
-	sku := s.name + name
-	_, err := s.store.PutOnSale(s.ctx, order.Item{SKU: sku, Capacity: capacity})
-	s.NoError(err)
+	return s.item(order.Item{SKU: s.name + name, Capacity: capacity})
+}
+
+// own takes SKUs into the shop's books.
+func (s *shop) own(counters ...order.Counters) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.skus = append(s.skus, sku)
-	return sku
+	for _, c := range counters {
+		s.skus = append(s.skus, c.SKU)
+		s.draws[c.SKU] = c.Draws
+	}
 }
 
 func (s *shop) id(name string) string { return s.name + name }
 
-// counters of one SKU.
+// counters of one SKU, as still makes them.
 func (s *shop) counters(sku string) order.Counters {
 	s.t.Helper()
 	counters, err := s.store.Counters(s.ctx, sku)
 	s.NoError(err)
 	s.Len(counters, 1)
-	return counters[0]
+	return still(counters[0])
 }
 
-// direct asks for an order without deductions.
+// still is the counters without the moment at which they were read, so that what
+// did not change compares equal.
+func still(c order.Counters) order.Counters {
+	c.At = time.Time{}
+	c.OpensAt, c.ClosesAt = c.OpensAt.UTC(), c.ClosesAt.UTC()
+	return c
+}
+
+func stills(counters []order.Counters) []order.Counters {
+	var all []order.Counters
+	for _, c := range counters {
+		all = append(all, still(c))
+	}
+	return all
+}
+
+// now is the store's clock.
+func (s *shop) now(sku string) time.Time {
+	counters, err := s.store.Counters(s.ctx, sku)
+	if !assert.NoError(s.t, err) || !assert.Len(s.t, counters, 1) {
+		return time.Time{}
+	}
+	return counters[0].At
+}
+
+// patience is how long a test waits for what must come soon.
+const patience = 20 * time.Second
+
+// until polls for what must come soon. Other than Eventually it begins at once,
+// and stays in this goroutine.
+func (s *shop) until(what string, done func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		s.True(time.Now().Before(deadline), what)
+	}
+}
+
+// past waits until the store's clock says that a moment is over.
+func (s *shop) past(sku string, moment time.Time) {
+	s.t.Helper()
+	s.until("the clock goes on", func() bool { return !s.now(sku).Before(moment) })
+}
+
+// direct asks for an order without deductions. It draws what its SKUs draw.
 func (s *shop) direct(id string, lines ...order.Line) order.Commit {
-	return order.Commit{Order: order.Order{ID: s.id(id), Customer: "c-17", Lines: lines}}
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	draws, err := order.DrawsOf(lines, func(sku string) []order.Line { return s.draws[sku] })
+	if err != nil { // some tests ask for too much
+		draws = nil
+	}
+	return order.Commit{Order: order.Order{ID: s.id(id), Customer: "c-17", Lines: lines, Draws: draws}}
 }
 
-// deducted asks for an order with a fresh deduction for each line.
+// deducted asks for an order with a fresh deduction for each of its units.
 func (s *shop) deducted(id string, lines ...order.Line) order.Commit {
 	s.t.Helper()
 	c := s.direct(id, lines...)
-	for _, line := range lines {
-		c.Deductions = append(c.Deductions, s.deduct(c.Order.ID, line))
+	for _, unit := range c.Order.Units() {
+		c.Deductions = append(c.Deductions, s.deduct(c.Order.ID, unit))
 	}
+	return c
+}
+
+// held makes a commit that of a held order.
+func held(c order.Commit, hold time.Duration) order.Commit {
+	c.Hold = hold
+	return c
+}
+
+// by makes a commit that of a customer.
+func by(customer string, c order.Commit) order.Commit {
+	c.Order.Customer = customer
 	return c
 }
 
@@ -181,52 +229,93 @@ func (s *shop) look(commits ...order.Commit) []order.Outcome {
 func (s *shop) checkAnswer(commits []order.Commit, outcomes []order.Outcome, counters []order.Counters) {
 	s.t.Helper()
 	s.Len(outcomes, len(commits))
+	var want []string
 	for i, outcome := range outcomes {
-		c := commits[i]
-		s.Len(outcome.Consumed, len(c.Deductions))
-		switch outcome.Verdict {
-		case order.VerdictBooked:
-			o := outcome.Order
-			s.Equal(c.Order.ID, o.ID)
-			s.Equal(c.Order.Customer, o.Customer)
-			s.Equal(c.Order.Lines, o.Lines)
-			s.Equal(order.Confirmed, o.Status)
-			s.False(o.CreatedAt.IsZero())
-			s.True(o.ChangedAt.Equal(o.CreatedAt))
-			for l, d := range c.Deductions {
-				s.Equal(d != inventory.Deduction{}, outcome.Consumed[l], "a booked order consumed its deductions")
+		s.checkOutcome(commits[i], outcome)
+		for _, unit := range commits[i].Order.Units() {
+			if s.knows(unit.SKU) {
+				want = append(want, unit.SKU)
 			}
-		case order.VerdictExisting:
-			s.Equal(c.Order.ID, outcome.Order.ID)
-		case order.VerdictAgain:
-			s.Len(outcome.Again, len(c.Deductions))
-			s.Contains(outcome.Again, true)
-			for l, dead := range outcome.Again {
-				s.False(dead && c.Deductions[l] == inventory.Deduction{}, "what is dead is a deduction")
-			}
-			s.NotContains(outcome.Consumed, true)
-		case order.VerdictFull, order.VerdictUnknown:
-			s.GreaterOrEqual(outcome.Line, 0)
-			s.Less(outcome.Line, len(c.Order.Lines))
-			s.NotContains(outcome.Consumed, true)
-		case order.VerdictFailed:
-			s.Error(outcome.Err)
-		case order.VerdictNew:
-			s.NotContains(outcome.Consumed, true)
-		case order.VerdictConflict:
 		}
 	}
 	s.checkCounters(counters)
-	var want []string
-	for _, c := range commits {
-		for _, line := range c.Order.Lines {
-			if s.knows(line.SKU) {
-				want = append(want, line.SKU)
-			}
-		}
-	}
 	slices.Sort(want)
 	s.ElementsMatch(slices.Compact(want), names(counters), "the counters of every SKU that is known")
+}
+
+func (s *shop) checkOutcome(c order.Commit, outcome order.Outcome) {
+	s.t.Helper()
+	s.Len(outcome.Consumed, len(c.Deductions))
+	units := c.Order.Units()
+	refused := func() order.Line {
+		s.t.Helper()
+		s.GreaterOrEqual(outcome.Unit, 0)
+		s.Less(outcome.Unit, len(units))
+		s.NotContains(outcome.Consumed, true)
+		return units[outcome.Unit]
+	}
+	switch outcome.Verdict {
+	case order.VerdictBooked:
+		o := outcome.Order
+		s.Equal(c.Order.ID, o.ID)
+		s.Equal(c.Order.Customer, o.Customer)
+		s.Equal(c.Order.Lines, o.Lines)
+		s.Equal(c.Order.Draws, o.Draws)
+		s.False(o.CreatedAt.IsZero())
+		s.True(o.ChangedAt.Equal(o.CreatedAt))
+		if c.Hold == 0 {
+			s.Equal(order.Confirmed, o.Status)
+			s.True(o.ExpiresAt.IsZero(), "it was never held")
+		} else {
+			s.Equal(order.Held, o.Status)
+			s.WithinDuration(o.CreatedAt.Add(c.Hold), o.ExpiresAt, time.Minute)
+			s.False(o.ExpiresAt.Before(o.CreatedAt.Add(c.Hold-time.Millisecond)), "for that long")
+		}
+		for l, d := range c.Deductions {
+			s.Equal(d != inventory.Deduction{}, outcome.Consumed[l], "a booked order consumed its deductions")
+		}
+	case order.VerdictExisting:
+		s.Equal(c.Order.ID, outcome.Order.ID)
+	case order.VerdictAgain:
+		s.Len(outcome.Again, len(c.Deductions))
+		for l, dead := range outcome.Again {
+			s.False(dead && c.Deductions[l] == inventory.Deduction{}, "what is dead is a deduction")
+		}
+		s.NotContains(outcome.Consumed, true)
+	case order.VerdictUnknown:
+		s.False(s.knows(refused().SKU))
+	case order.VerdictFull:
+		s.Less(outcome.Left, refused().Quantity)
+		s.GreaterOrEqual(outcome.Left, int64(0))
+	case order.VerdictClosed:
+		var window *inventory.WindowError
+		s.ErrorAs(outcome.Err, &window)
+		s.Equal(refused().SKU, window.SKU)
+		s.Zero(window.Epoch)
+		s.Zero(window.Version)
+	case order.VerdictLimited:
+		s.Positive(s.limited(outcome.Err, refused()).Limit)
+	case order.VerdictFailed:
+		s.Error(outcome.Err)
+	case order.VerdictNew:
+		s.NotContains(outcome.Consumed, true)
+	case order.VerdictConflict:
+	}
+}
+
+// limited checks that a customer can't have so much more.
+func (s *shop) limited(err error, unit order.Line) *inventory.LimitError {
+	s.t.Helper()
+	s.ErrorIs(err, inventory.ErrLimitExceeded)
+	var limit *inventory.LimitError
+	s.ErrorAs(err, &limit)
+	s.Equal(unit.SKU, limit.SKU)
+	s.Equal(unit.Quantity, limit.Requested)
+	s.Greater(limit.Used+limit.Requested, limit.Limit)
+	s.Zero(limit.InFlight)
+	s.Zero(limit.Epoch)
+	s.Zero(limit.Version)
+	return limit
 }
 
 func (s *shop) knows(sku string) bool {
@@ -239,6 +328,9 @@ func (s *shop) checkCounters(counters []order.Counters) {
 	s.t.Helper()
 	s.True(slices.IsSorted(names(counters)), "counters are sorted by SKU")
 	s.Len(slices.Compact(names(counters)), len(counters), "each SKU once")
+	for _, c := range counters {
+		s.False(c.At.IsZero(), "they say when they were read")
+	}
 }
 
 func names(counters []order.Counters) []string {
@@ -257,14 +349,81 @@ func verdicts(outcomes []order.Outcome) []order.Verdict {
 	return all
 }
 
+// change changes, and checks what is promised of every answer.
+func (s *shop) change(changes ...order.Change) ([]order.Changed, []order.Counters) {
+	s.t.Helper()
+	answers, counters, err := s.store.Change(s.ctx, changes)
+	s.NoError(err)
+	s.Len(answers, len(changes))
+	var want []string
+	for i, answer := range answers {
+		if errors.Is(answer.Err, order.ErrNotFound) {
+			s.Zero(answer.Order)
+			continue
+		}
+		s.Equal(changes[i].ID, answer.Order.ID)
+		for _, unit := range answer.Order.Units() {
+			want = append(want, unit.SKU)
+		}
+	}
+	slices.Sort(want)
+	s.ElementsMatch(slices.Compact(want), names(counters), "the counters of every SKU of the orders, sorted")
+	s.checkCounters(counters)
+	return answers, counters
+}
+
+// act does one thing to an order of the shop.
+func (s *shop) act(id string, action order.Action) (order.Order, error) {
+	s.t.Helper()
+	c := order.Change{ID: s.id(id), Action: action}
+	if action == order.Extend {
+		c.Hold = time.Hour
+	}
+	answers, _ := s.change(c)
+	return answers[0].Order, answers[0].Err
+}
+
+// done does one thing to an order of the shop, which must succeed.
+func (s *shop) done(id string, action order.Action) order.Order {
+	s.t.Helper()
+	o, err := s.act(id, action)
+	s.NoError(err)
+	return o
+}
+
 // cancel cancels an order of the shop.
 func (s *shop) cancel(id string) (order.Order, []order.Counters) {
 	s.t.Helper()
-	o, counters, err := s.store.Cancel(s.ctx, s.id(id))
+	answers, counters := s.change(order.Change{ID: s.id(id), Action: order.Cancel})
+	s.NoError(answers[0].Err)
+	return answers[0].Order, stills(counters)
+}
+
+// expire lets the hold of an order of the shop run out, and makes it expired.
+func (s *shop) expire(o order.Order) order.Order {
+	s.t.Helper()
+	s.past(o.Lines[0].SKU, o.ExpiresAt)
+	answers, _ := s.change(order.Change{ID: o.ID, Action: order.Expire})
+	s.NoError(answers[0].Err)
+	s.Equal(order.Expired, answers[0].Order.Status)
+	return answers[0].Order
+}
+
+// adjust changes a capacity, under an ID that is new.
+func (s *shop) adjust(sku string, kind order.AdjustmentKind, units int64) order.Counters {
+	s.t.Helper()
+	c, err := s.store.Adjust(s.ctx, order.Adjustment{ID: s.fresh("adjust"), SKU: sku, Kind: kind, Units: units})
 	s.NoError(err)
-	s.Equal(s.id(id), o.ID)
-	s.checkCounters(counters)
-	return o, counters
+	s.Equal(sku, c.SKU)
+	return still(c)
+}
+
+// fresh is an ID that was not used before.
+func (s *shop) fresh(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq++
+	return fmt.Sprint(s.name, name, s.seq)
 }
 
 // fence fences, and returns whether each was consumed.
@@ -291,6 +450,7 @@ func (s *shop) sameOrder(want, got order.Order) {
 	s.t.Helper()
 	s.True(want.CreatedAt.Equal(got.CreatedAt), "created at")
 	s.True(want.ChangedAt.Equal(got.ChangedAt), "changed at")
-	want.CreatedAt, want.ChangedAt = got.CreatedAt, got.ChangedAt
+	s.True(want.ExpiresAt.Equal(got.ExpiresAt), "expires at")
+	want.CreatedAt, want.ChangedAt, want.ExpiresAt = got.CreatedAt, got.ChangedAt, got.ExpiresAt
 	s.Equal(want, got)
 }

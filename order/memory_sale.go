@@ -1,0 +1,174 @@
+package order
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+// PutOnSale implements Store.
+func (m *Memory) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []bool, error) {
+	if err := checkItems(items); err != nil {
+		return nil, nil, err
+	}
+	if err := m.enter(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer m.mu.Unlock()
+	known := make(map[string][]Line)
+	for _, item := range items {
+		for _, draw := range item.Draws {
+			if s := m.skus[draw.SKU]; s != nil {
+				known[draw.SKU] = s.Draws
+			}
+		}
+	}
+	draws, err := pools(items, known)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	// All are looked at before the first is made: all or none.
+	for _, item := range items {
+		if s := m.skus[item.SKU]; s != nil && !s.sameAs(item, draws[item.SKU]) {
+			return nil, nil, &SKUError{item.SKU, ErrAlreadyOnSale}
+		}
+	}
+	counters, made := make([]Counters, len(items)), make([]bool, len(items))
+	for i, item := range items {
+		s := m.skus[item.SKU]
+		if s == nil {
+			made[i] = true
+			s = &memorySKU{Counters: Counters{
+				SKU: item.SKU, Store: m.id, Capacity: item.Capacity, Epoch: nextEpoch(0), Version: 1,
+				Terms: storedTerms(item.Terms()), Draws: draws[item.SKU],
+			}}
+			m.skus[item.SKU] = s
+			m.move(s, Movement{Kind: MovedOnSale, Quantity: item.Capacity, At: clock()})
+		}
+		counters[i] = s.read()
+	}
+	return counters, made, nil
+}
+
+// sameAs says whether the SKU is on sale just like that.
+func (s *memorySKU) sameAs(item Item, draws []Line) bool {
+	terms := storedTerms(item.Terms())
+	return s.Capacity == item.Capacity && s.CustomerLimit == terms.CustomerLimit &&
+		s.OpensAt.Equal(terms.OpensAt) && s.ClosesAt.Equal(terms.ClosesAt) && slices.Equal(s.Draws, draws)
+}
+
+func storedTerms(t inventory.Terms) inventory.Terms {
+	t.OpensAt, t.ClosesAt = stored(t.OpensAt), stored(t.ClosesAt)
+	return t
+}
+
+func nextEpoch(epoch int64) int64 { return max(epoch+1, time.Now().UnixMilli()) }
+
+// alter changes a SKU.
+func (m *Memory) alter(ctx context.Context, sku string, change func(*memorySKU)) (Counters, error) {
+	if err := inventory.CheckID("sku", sku); err != nil {
+		return Counters{}, err
+	}
+	if err := m.enter(ctx); err != nil {
+		return Counters{}, err
+	}
+	defer m.mu.Unlock()
+	s := m.skus[sku]
+	if s == nil {
+		return Counters{}, &SKUError{sku, ErrUnknownSKU}
+	}
+	change(s)
+	return s.read(), nil
+}
+
+// setTerms makes the terms what they shall be. Only if that changes something,
+// it is a new version.
+func (m *Memory) setTerms(ctx context.Context, sku string, change func(*inventory.Terms)) (Counters, error) {
+	return m.alter(ctx, sku, func(s *memorySKU) {
+		terms := s.Terms
+		change(&terms)
+		if terms = storedTerms(terms); terms != s.Terms {
+			s.Terms = terms
+			s.Version++
+		}
+	})
+}
+
+// SetLimit implements Store.
+func (m *Memory) SetLimit(ctx context.Context, sku string, limit int64) (Counters, error) {
+	if err := checkCustomerLimit(limit); err != nil {
+		return Counters{}, err
+	}
+	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.CustomerLimit = max(0, limit) })
+}
+
+// SetWindow implements Store.
+func (m *Memory) SetWindow(ctx context.Context, sku string, opensAt, closesAt time.Time) (Counters, error) {
+	if err := (inventory.Terms{OpensAt: opensAt, ClosesAt: closesAt}).Check(); err != nil {
+		return Counters{}, err
+	}
+	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.OpensAt, t.ClosesAt = opensAt, closesAt })
+}
+
+// SetPaused implements Store.
+func (m *Memory) SetPaused(ctx context.Context, sku string, paused bool) (Counters, error) {
+	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.Paused = paused })
+}
+
+// movedBy is what a kind of adjustment is in the ledger.
+var movedBy = map[AdjustmentKind]MovementKind{SetCapacity: MovedCapacity, Restock: MovedRestock, WriteOff: MovedWriteOff}
+
+// Adjust implements Store.
+func (m *Memory) Adjust(ctx context.Context, adjustment Adjustment) (Counters, error) {
+	if err := adjustment.Check(); err != nil {
+		return Counters{}, err
+	}
+	if err := m.enter(ctx); err != nil {
+		return Counters{}, err
+	}
+	defer m.mu.Unlock()
+	s := m.skus[adjustment.SKU]
+	if s == nil {
+		return Counters{}, &SKUError{adjustment.SKU, ErrUnknownSKU}
+	}
+	if done, ok := m.adjustments[adjustment.ID]; ok {
+		if done != adjustment {
+			return Counters{}, &OrderError{adjustment.ID, ErrIdempotencyConflict}
+		}
+		return s.read(), nil
+	}
+	if err := adjustment.checkAdjusted(s.Capacity); err != nil {
+		return Counters{}, err
+	}
+	m.adjustments[adjustment.ID] = adjustment
+	if by := adjustment.adjusted(s.Capacity) - s.Capacity; by != 0 {
+		s.Capacity += by
+		s.Version++
+		m.move(s, Movement{
+			Kind: movedBy[adjustment.Kind], Quantity: by, Reference: adjustment.Reference, Reason: adjustment.Reason, At: clock(),
+		})
+	}
+	return s.read(), nil
+}
+
+// BeginEpoch implements Store.
+func (m *Memory) BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error) {
+	c, err := m.alter(ctx, sku, func(s *memorySKU) {
+		if s.Epoch != seen {
+			return
+		}
+		begun = true
+		s.Epoch = nextEpoch(s.Epoch)
+		s.Version++
+		s.Admitted, s.TopSeq = 0, 0
+		for f := range m.fences {
+			if f.sku == sku {
+				delete(m.fences, f)
+			}
+		}
+	})
+	return c, begun, err
+}

@@ -1,0 +1,235 @@
+-- +goose Up
+-- 003_change: the life of an order after it was booked.
+
+-- +goose StatementBegin
+-- change_orders changes orders, one after the other; order.Action has what each
+-- action does. No two IDs are equal. Whatever the action, it counts what was done
+-- to the order in somebody's own transaction. The verdicts:
+--
+--   done        the order is as it was asked to be, be it since before
+--   missing     there is no such order
+--   busy        somebody's open transaction has changed it
+--   cancelled   it is
+--   expired     it has expired, or its time is over
+--   limited     reclaim: the customer would have too much
+--   full        reclaim: it would exceed the capacity
+create function lastunit.change_orders(
+    p_store uuid, p_ids text[], p_actions text[],
+    p_holds bigint[],        -- in microseconds: of extend, how long; of expire, since when its time must be over
+    out verdicts text[],
+    out deciding integer[],  -- which of its units decided it, from 1, if limited or full
+    out lefts bigint[]       -- units left of that one, if full; what the customer has of it, if limited
+) language plpgsql set enable_seqscan = off set jit = off as $$
+declare
+    n integer := cardinality(p_ids);
+    v_known text[];
+    v_skus text[];
+    v_status text[] := array_fill(null::text, array[n]);             -- what the order becomes
+    v_expires timestamptz[] := array_fill(null::timestamptz, array[n]);
+    v_changed boolean[] := array_fill(false, array[n]);              -- its status does
+    v_touched boolean[] := array_fill(false, array[n]);              -- the row is to be written
+    v_moves integer[] := '{}'; -- of each movement: its order
+    v_kinds text[] := '{}';    -- of each movement
+    v_now timestamptz;
+    v_verdict text;
+    v_used bigint;
+    s lastunit.skus;
+    r record;
+begin
+    perform lastunit.enter(p_store);
+    v_skus := array(select distinct l.sku from lastunit.orders o, unnest(o.skus) l(sku) where o.id = any(p_ids));
+    perform from lastunit.skus where sku = any(v_skus) order by sku for update;
+    v_known := array(select o.id from lastunit.orders o where o.id = any(p_ids));
+    -- Under the locks, as everywhere, so that inserts of one ID never wait for
+    -- each other's locks.
+    insert into lastunit.orders (id, customer, status, counted, skus, quantities, consumed, created_at, changed_at)
+    select u.id, '', 'cancelled', 'cancelled', '{}', '{}', '{}', clock_timestamp(), clock_timestamp()
+    from unnest(p_ids, p_actions) u(id, action)
+    where u.action = 'cancel' and not u.id = any(v_known)
+    order by u.id
+    on conflict (id) do nothing;
+    verdicts := array_fill('missing'::text, array[n]);
+    deciding := array_fill(0, array[n]);
+    lefts := array_fill(0::bigint, array[n]);
+    for r in select u.i from unnest(p_ids) with ordinality u(id, i) join lastunit.orders o on o.id = u.id loop
+        verdicts[r.i] := 'busy'; -- unless we can lock it
+    end loop;
+
+    for r in
+        select o.*, u.i, u.action, u.hold
+        from unnest(p_ids, p_actions, p_holds) with ordinality u(id, action, hold, i)
+        join lastunit.orders o on o.id = u.id
+        order by u.i for update of o skip locked
+    loop
+        continue when not r.skus <@ v_skus; -- it came in after we looked; it stays busy
+        v_now := clock_timestamp();
+        v_verdict := 'done';
+        v_status[r.i] := r.status;
+        v_expires[r.i] := r.expires_at;
+        if r.status <> r.counted then
+            v_moves := v_moves || r.i::integer;
+            v_kinds := v_kinds || r.status::text;
+            v_touched[r.i] := true;
+        end if;
+
+        case r.action
+        when 'cancel' then
+            if r.status in ('held', 'confirmed') then
+                v_status[r.i] := 'cancelled';
+            end if;
+        when 'expire' then
+            if r.status = 'held' and r.expires_at <= v_now - r.hold * interval '1 microsecond' then
+                v_status[r.i] := 'expired';
+            end if;
+        when 'count' then
+            null;
+        else
+            if r.status = 'cancelled' then
+                v_verdict := 'cancelled';
+            elsif r.action = 'reclaim' and r.status = 'expired' then
+                -- Its units are taken anew, without Redis.
+                for u in 1..cardinality(r.skus) loop
+                    -- Others of this call may have changed it already.
+                    select * into s from lastunit.skus where sku = r.skus[u];
+                    if s.customer_limit is not null then
+                        v_used := lastunit.used_by_customer(r.customer, s.sku);
+                        if v_used + r.quantities[u] > s.customer_limit then
+                            v_verdict := 'limited';
+                            deciding[r.i] := u;
+                            lefts[r.i] := v_used;
+                            exit;
+                        end if;
+                    end if;
+                    if s.allocated + r.quantities[u] > s.capacity then
+                        v_verdict := 'full';
+                        deciding[r.i] := u;
+                        lefts[r.i] := greatest(0, s.capacity - s.allocated);
+                        exit;
+                    end if;
+                end loop;
+                if v_verdict = 'done' then
+                    v_status[r.i] := 'confirmed';
+                end if;
+            elsif r.status = 'expired' or r.status = 'held' and r.expires_at <= v_now and r.action in ('confirm', 'extend') then
+                v_verdict := 'expired';
+            elsif r.status = 'held' and r.action = 'extend' then
+                v_expires[r.i] := greatest(r.expires_at, v_now + r.hold * interval '1 microsecond');
+                v_touched[r.i] := v_touched[r.i] or v_expires[r.i] <> r.expires_at;
+            elsif r.status = 'held' then -- confirm, confirm_late, reclaim
+                v_status[r.i] := 'confirmed';
+            end if;
+        end case;
+        verdicts[r.i] := v_verdict;
+
+        if v_status[r.i] <> r.status::text then
+            v_changed[r.i] := true;
+            v_touched[r.i] := true;
+            v_moves := v_moves || r.i::integer;
+            v_kinds := v_kinds || case when r.status = 'expired' then 'reclaimed' else v_status[r.i] end;
+        end if;
+        if r.action = 'reclaim' and r.status = 'expired' and v_verdict = 'done' then
+            -- At once, so that the next one of this call finds it: reclaims are rare.
+            perform lastunit.write_changes(p_ids[r.i:r.i], v_status[r.i:r.i], v_expires[r.i:r.i], v_changed[r.i:r.i], v_now);
+            perform lastunit.write_movements(array[r.i::integer], v_kinds[cardinality(v_kinds):cardinality(v_kinds)], p_ids, v_now);
+            v_touched[r.i] := false;
+            v_moves := v_moves[:cardinality(v_moves) - 1];
+            v_kinds := v_kinds[:cardinality(v_kinds) - 1];
+        end if;
+    end loop;
+    if true = any(v_touched) then
+        v_now := clock_timestamp();
+        perform lastunit.write_changes(t.ids, t.statuses, t.expires, t.changed, v_now)
+        from (
+            select array_agg(x.id) as ids, array_agg(x.status) as statuses, array_agg(x.expires) as expires, array_agg(x.changed) as changed
+            from unnest(p_ids, v_status, v_expires, v_changed, v_touched) x(id, status, expires, changed, touched)
+            where x.touched
+        ) t;
+        perform lastunit.write_movements(v_moves, v_kinds, p_ids, v_now);
+    end if;
+end $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- write_changes writes the new statuses and expiries of orders, all of which are
+-- locked, and what that changes in the counters of their SKUs, which are too.
+create function lastunit.write_changes(
+    p_ids text[], p_statuses text[], p_expires timestamptz[], p_changed boolean[], p_now timestamptz
+) returns void language plpgsql set enable_seqscan = off set jit = off as $$
+begin
+    update lastunit.skus s
+    set allocated = s.allocated + d.units, version = s.version + 1
+    from (
+        select l.sku, sum(case
+            when o.counted in ('held', 'confirmed') and c.status not in ('held', 'confirmed') then -l.quantity
+            when o.counted not in ('held', 'confirmed') and c.status in ('held', 'confirmed') then l.quantity
+            else 0 end) as units
+        from unnest(p_ids, p_statuses) c(id, status) join lastunit.orders o on o.id = c.id,
+            unnest(o.skus, o.quantities) l(sku, quantity)
+        group by l.sku
+    ) d
+    where s.sku = d.sku and d.units <> 0;
+    update lastunit.orders o
+    set status = c.status::lastunit.order_status, counted = c.status::lastunit.order_status,
+        expires_at = c.expires, due_at = case when c.expires is distinct from o.expires_at then c.expires else o.due_at end,
+        changed_at = case when c.changed then p_now else o.changed_at end
+    from unnest(p_ids, p_statuses, p_expires, p_changed) c(id, status, expires, changed)
+    where o.id = c.id;
+end $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- write_movements writes a movement for each unit of orders whose SKUs are
+-- locked, where those have a ledger.
+create function lastunit.write_movements(p_orders integer[], p_kinds text[], p_ids text[], p_now timestamptz)
+returns void language sql set enable_seqscan = off set jit = off as $$
+    with moves as (
+        select s.sku, s.moved + row_number() over (partition by s.sku order by m.n) as number, m.kind::lastunit.movement_kind as kind,
+            case when m.kind in ('cancelled', 'expired') then -l.quantity else l.quantity end as quantity, o.id
+        from unnest(p_orders, p_kinds) with ordinality m(i, kind, n)
+        join unnest(p_ids) with ordinality u(id, i) on u.i = m.i
+        join lastunit.orders o on o.id = u.id
+        cross join unnest(o.skus, o.quantities) l(sku, quantity)
+        join lastunit.skus s on s.sku = l.sku
+        where s.ledger
+    ), written as (
+        insert into lastunit.movements (sku, number, kind, quantity, order_id, moved_at)
+        select sku, number, kind, quantity, id, p_now from moves
+    )
+    update lastunit.skus s set moved = m.number
+    from (select sku, max(number) as number from moves group by sku) m
+    where s.sku = m.sku
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- change_in_transaction confirms or cancels an order inside its caller's
+-- transaction, which may last: nothing is touched but the order's row. What it
+-- means for the counters and the ledger is counted by a later change_orders,
+-- which finds the order as its status is not the counted one.
+create function lastunit.change_in_transaction(p_id text, p_action text)
+returns text language plpgsql set enable_seqscan = off set jit = off as $$
+declare
+    o lastunit.orders;
+begin
+    perform lastunit.await_standbys();
+    if p_action = 'confirm' then
+        update lastunit.orders set status = 'confirmed', changed_at = clock_timestamp()
+        where id = p_id and status = 'held' and expires_at > clock_timestamp();
+    else
+        update lastunit.orders set status = 'cancelled', changed_at = clock_timestamp()
+        where id = p_id and status in ('held', 'confirmed');
+    end if;
+    if found then
+        return 'done';
+    end if;
+    select * into o from lastunit.orders where id = p_id;
+    return case
+        when not found then 'missing'
+        when p_action = 'cancel' then 'done'
+        when o.status = 'cancelled' then 'cancelled'
+        when o.status = 'confirmed' then 'done'
+        else 'expired' end;
+end $$;
+-- +goose StatementEnd
+
+insert into lastunit.migrations (version) values (3);

@@ -1,0 +1,349 @@
+package ordertest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// movements of a SKU, all of them.
+func (s *shop) movements(sku string) []order.Movement {
+	s.t.Helper()
+	movements, err := s.store.Movements(s.ctx, sku, 0, order.MaxMovements)
+	s.NoError(err)
+	return movements
+}
+
+// kinds checks what happened to a SKU.
+func (s *shop) kinds(sku string, want ...order.MovementKind) {
+	s.t.Helper()
+	var got []order.MovementKind
+	for _, m := range s.movements(sku) {
+		got = append(got, m.Kind)
+	}
+	s.Equal(want, got)
+}
+
+// moment is a movement without its moment, which is checked.
+func (s *shop) moment(m order.Movement) order.Movement {
+	s.t.Helper()
+	s.False(m.At.IsZero())
+	return order.Movement{
+		SKU: m.SKU, Number: m.Number, Kind: m.Kind, Quantity: m.Quantity, OrderID: m.OrderID, Reference: m.Reference, Reason: m.Reason,
+	}
+}
+
+// end is the cursor at the end of the feed: a store may have seen other tests.
+func (s *shop) end() order.Cursor {
+	s.t.Helper()
+	_, cursor := s.feed(nil, order.MaxMovements)
+	return cursor
+}
+
+// feed reads the feed from a cursor to its end, by so many at a time.
+func (s *shop) feed(cursor order.Cursor, limit int) (all []order.Movement, _ order.Cursor) {
+	s.t.Helper()
+	for {
+		movements, next, err := s.store.Feed(s.ctx, cursor, limit)
+		s.NoError(err)
+		s.LessOrEqual(len(movements), limit)
+		for _, m := range movements {
+			if m.Number <= cursor[m.SKU] {
+				s.Fail("the cursor was beyond it", "%+v", m)
+			}
+		}
+		if all, cursor = append(all, movements...), next; len(movements) == 0 {
+			return all, cursor
+		}
+	}
+}
+
+var ledgerTests = []test{
+	{"every kind", func(s *shop) {
+		sku := s.sku("floor", 10)
+		s.adjust(sku, order.SetCapacity, 8)
+		_, err := s.store.Adjust(s.ctx, order.Adjustment{
+			ID: s.id("a"), SKU: sku, Kind: order.Restock, Units: 5, Reason: "delivery", Reference: "L-1",
+		})
+		s.NoError(err)
+		_, err = s.store.Adjust(s.ctx, order.Adjustment{ID: s.id("b"), SKU: sku, Kind: order.WriteOff, Units: 2, Reason: "broken"})
+		s.NoError(err)
+		s.book(s.deducted("1", line(sku, 1)))
+		s.hold(later, s.direct("2", line(sku, 2)))
+		s.done("2", order.Confirm)
+		s.cancel("1")
+		s.expire(s.hold(soon, s.deducted("3", line(sku, 3))))
+		s.done("3", order.Reclaim)
+		s.cancel("nothing") // moves nothing
+		want := []order.Movement{
+			{Kind: order.MovedOnSale, Quantity: 10},
+			{Kind: order.MovedCapacity, Quantity: -2},
+			{Kind: order.MovedRestock, Quantity: 5, Reason: "delivery", Reference: "L-1"},
+			{Kind: order.MovedWriteOff, Quantity: -2, Reason: "broken"},
+			{Kind: order.MovedBooked, Quantity: 1, OrderID: s.id("1")},
+			{Kind: order.MovedHeld, Quantity: 2, OrderID: s.id("2")},
+			{Kind: order.MovedConfirmed, Quantity: 2, OrderID: s.id("2")},
+			{Kind: order.MovedCancelled, Quantity: -1, OrderID: s.id("1")},
+			{Kind: order.MovedHeld, Quantity: 3, OrderID: s.id("3")},
+			{Kind: order.MovedExpired, Quantity: -3, OrderID: s.id("3")},
+			{Kind: order.MovedReclaimed, Quantity: 3, OrderID: s.id("3")},
+		}
+		got := s.movements(sku)
+		s.Len(got, len(want))
+		for i := range want {
+			want[i].SKU, want[i].Number = sku, int64(i)+1
+			s.Equal(want[i], s.moment(got[i]))
+		}
+	}},
+	{"of capacity 0, and of what is refused", func(s *shop) {
+		sku := s.sku("floor", 0)
+		s.Equal(order.VerdictFull, s.one(s.direct("1", line(sku, 1))).Verdict)
+		s.kinds(sku, order.MovedOnSale)
+		_, err := s.act("1", order.Confirm)
+		s.ErrorIs(err, order.ErrNotFound)
+		s.kinds(sku, order.MovedOnSale)
+	}},
+	{"of a batch, in its order", func(s *shop) {
+		a, b := s.sku("a", 10), s.sku("b", 10)
+		s.commit(
+			s.deducted("3", line(a, 1), line(b, 1)), s.direct("1", line(b, 11)), s.deducted("2", line(a, 2)),
+			held(s.direct("1", line(a, 3), line(b, 3)), later),
+		)
+		var got []string
+		for _, sku := range []string{a, b} {
+			for _, m := range s.movements(sku)[1:] {
+				got = append(got, fmt.Sprintf("%s %s %d", m.OrderID[len(s.name):], m.Kind, m.Quantity))
+			}
+		}
+		s.Equal([]string{"3 booked 1", "2 booked 2", "1 held 3", "3 booked 1", "1 held 3"}, got)
+		s.change(order.Change{ID: s.id("2"), Action: order.Cancel}, order.Change{ID: s.id("3"), Action: order.Cancel})
+		movements := s.movements(a)
+		s.Equal([]string{s.id("2"), s.id("3")}, []string{movements[4].OrderID, movements[5].OrderID})
+	}},
+	{"page by page", func(s *shop) {
+		sku := s.sku("floor", 100)
+		for i := range 20 {
+			s.book(s.direct(fmt.Sprint(i), line(sku, 1)))
+		}
+		all := s.movements(sku)
+		s.Len(all, 21)
+		for _, limit := range []int{1, 5, 7, 20, 21, 22} {
+			var pages []order.Movement
+			for after := int64(0); ; {
+				page, err := s.store.Movements(s.ctx, sku, after, limit)
+				s.NoError(err)
+				s.LessOrEqual(len(page), limit)
+				if len(page) == 0 {
+					break
+				}
+				pages, after = append(pages, page...), page[len(page)-1].Number
+			}
+			s.Equal(all, pages)
+		}
+		past, err := s.store.Movements(s.ctx, sku, 1<<40, 10)
+		s.NoError(err)
+		s.Empty(past)
+		none, err := s.store.Movements(s.ctx, s.name+"nothing", 0, 10)
+		s.NoError(err)
+		s.Empty(none)
+	}},
+	{"feed", func(s *shop) {
+		start := s.end()
+		a, b := s.sku("a", 100), s.sku("b", 100)
+		for i := range 10 {
+			s.book(s.deducted(fmt.Sprint(i), line([]string{a, b}[i%2], 1)))
+		}
+		want := slices.Concat(s.movements(a), s.movements(b))
+		for _, limit := range []int{1, 5, 100} {
+			before := fmt.Sprint(start)
+			all, last := s.feed(start, limit)
+			s.Equal(before, fmt.Sprint(start), "the caller's cursor stays as it is")
+			slices.SortStableFunc(all, func(a, b order.Movement) int { return strings.Compare(a.SKU, b.SKU) })
+			s.Equal(want, all, "each once, each SKU's in order")
+			s.Equal(int64(6), last[a])
+			s.Equal(int64(6), last[b])
+
+			again, _ := s.feed(start, limit)
+			slices.SortStableFunc(again, func(a, b order.Movement) int { return strings.Compare(a.SKU, b.SKU) })
+			s.Equal(want, again, "the same again")
+			none, same, err := s.store.Feed(s.ctx, last, limit)
+			s.NoError(err)
+			s.Empty(none)
+			s.Equal(last, same)
+		}
+	}},
+	{"a cursor as JSON, and one of SKUs that are not there", func(s *shop) {
+		cursor := s.end()
+		sku := s.sku("floor", 10)
+		s.book(s.direct("1", line(sku, 1)))
+		first, next, err := s.store.Feed(s.ctx, cursor, 1)
+		s.NoError(err)
+		s.Len(first, 1)
+		next[s.name+"nothing"] = 17
+		text, err := json.Marshal(next)
+		s.NoError(err)
+		var read order.Cursor
+		s.NoError(json.Unmarshal(text, &read))
+		second, last, err := s.store.Feed(s.ctx, read, 10)
+		s.NoError(err)
+		s.Len(second, 1)
+		s.Equal(int64(2), second[0].Number)
+		s.Equal(int64(17), last[s.name+"nothing"])
+		ahead := order.Cursor{}
+		for sku, number := range last {
+			ahead[sku] = number + 100
+		}
+		none, same, err := s.store.Feed(s.ctx, ahead, 10)
+		s.NoError(err)
+		s.Empty(none)
+		s.Equal(ahead, same)
+	}},
+	{"from the beginning", func(s *shop) {
+		sku := s.sku("floor", 10)
+		var cursor order.Cursor
+		s.until("its first movement comes", func() bool {
+			movements, next, err := s.store.Feed(s.ctx, cursor, order.MaxMovements)
+			s.NoError(err)
+			cursor = next
+			return slices.ContainsFunc(movements, func(m order.Movement) bool { return m.SKU == sku && m.Number == 1 })
+		})
+	}},
+	{"none is left behind for long", func(s *shop) {
+		cursor := s.end()
+		busy, n := s.sku("a-busy", 100_000), 0
+		book := func(times int) {
+			var commits []order.Commit
+			for range times {
+				n++
+				commits = append(commits, s.direct(fmt.Sprint(n), line(busy, 1)))
+			}
+			s.commit(commits...)
+		}
+		book(30)
+		calm := s.sku("z-calm", 1)
+		for read := 0; ; read++ { // more comes than is read
+			s.Less(read, 100)
+			book(5)
+			movements, next, err := s.store.Feed(s.ctx, cursor, 4)
+			s.NoError(err)
+			if cursor = next; slices.ContainsFunc(movements, func(m order.Movement) bool { return m.SKU == calm }) {
+				break
+			}
+		}
+	}},
+	{"beside writers", func(s *shop) {
+		cursor := s.end()
+		skus := []string{s.sku("a", 10_000), s.sku("b", 10_000), s.sku("c", 10_000)}
+		done := make(chan struct{})
+		defer func() { <-done }()
+		go func() {
+			defer close(done)
+			s.together(4, func(caller int) {
+				for i := range 25 {
+					id := fmt.Sprint(caller, "-", i)
+					// Of 1 to 3 SKUs, so that transactions overlap in every way.
+					var lines []order.Line
+					for l, sku := range skus {
+						if (caller+i+l)%3 != 0 || l == i%3 {
+							lines = append(lines, line(sku, 1))
+						}
+					}
+					s.tryCommit(held(s.direct(id, lines...), later))
+					s.mustTry(s.id(id), []order.Action{order.Confirm, order.Cancel}[i%2])
+				}
+			})
+		}()
+		last := make(map[string]int64)
+		read := func() {
+			movements, next, err := s.store.Feed(s.ctx, cursor, 7)
+			s.NoError(err)
+			for _, m := range movements {
+				s.Equal(last[m.SKU]+1, m.Number, "each once, none missed")
+				last[m.SKU] = m.Number
+			}
+			cursor = next
+		}
+		for writing := true; writing; {
+			select {
+			case <-done:
+				writing = false
+			default:
+			}
+			read()
+		}
+		s.until("the feed comes to its end", func() bool {
+			read()
+			for _, sku := range skus {
+				if last[sku] != int64(len(s.movements(sku))) {
+					return false
+				}
+			}
+			return true
+		})
+	}},
+	{"switched off and on", func(s *shop) {
+		s.silent = true
+		a, b := s.sku("a", 10), s.sku("b", 10)
+		s.book(s.deducted("1", line(a, 2), line(b, 1)))
+		s.NoError(s.store.SetLedger(s.ctx, false))
+		defer func() { s.NoError(s.store.SetLedger(s.ctx, true)) }()
+		c := s.sku("c", 7)
+		s.book(s.deducted("2", line(a, 3), line(c, 2)))
+		s.cancel("1")
+		s.hold(later, s.direct("3", line(c, 1)))
+		s.done("3", order.Confirm)
+		s.adjust(a, order.SetCapacity, 12)
+		s.adjust(b, order.Restock, 1)
+		s.adjust(b, order.WriteOff, 1)
+		s.Len(s.movements(a), 2, "nothing more is written")
+		s.Len(s.movements(b), 2)
+		s.Empty(s.movements(c))
+		tallies, err := s.store.Tally(s.ctx, a, b, c)
+		s.NoError(err)
+		for _, tally := range tallies {
+			s.False(tally.Ledger)
+			s.True(tally.Balanced())
+		}
+		s.NoError(s.store.SetLedger(s.ctx, false))
+		before := s.counters(a)
+		for range 2 {
+			s.NoError(s.store.SetLedger(s.ctx, true))
+			s.kinds(a, order.MovedOnSale, order.MovedBooked, order.MovedCapacity, order.MovedRecounted)
+			s.kinds(b, order.MovedOnSale, order.MovedBooked, order.MovedRecounted)
+			s.kinds(c, order.MovedCapacity, order.MovedRecounted)
+		}
+		s.Equal(before, s.counters(a))
+		for sku, want := range map[string][]int64{a: {2, 1}, b: {-1}, c: {7, 3}} {
+			movements := s.movements(sku)
+			movements = movements[len(movements)-len(want):]
+			for i, m := range movements {
+				s.Equal(want[i], m.Quantity)
+				s.Equal("ledger switched on", m.Reason)
+			}
+		}
+		s.cancel("2")
+		s.kinds(c, order.MovedCapacity, order.MovedRecounted, order.MovedCancelled)
+	}},
+	{"switched beside writers", func(s *shop) {
+		s.silent = true
+		a, b := s.sku("a", 10_000), s.sku("b", 10_000)
+		defer func() { s.NoError(s.store.SetLedger(s.ctx, true)) }()
+		s.together(4, func(caller int) {
+			for i := range 15 {
+				id := fmt.Sprint(caller, "-", i)
+				if caller == 0 {
+					assert.NoError(s.t, s.store.SetLedger(s.ctx, i%2 == 1))
+				}
+				s.tryCommit(s.direct(id, line(a, 1), line(b, 2)))
+				if i%2 == 0 {
+					s.mustTry(s.id(id), order.Cancel)
+				}
+			}
+		})
+	}},
+}

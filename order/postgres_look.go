@@ -1,0 +1,114 @@
+package order
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Look implements Store.
+func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error) {
+	if err := checkCommits(commits); err != nil {
+		return nil, nil, err
+	}
+	if len(commits) == 0 {
+		return nil, nil, nil
+	}
+	ids := make([]string, len(commits))
+	for i, c := range commits {
+		ids[i] = c.Order.ID
+	}
+	self, err := p.identify(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	found := make(map[string]*record)
+	var counters []Counters
+	var used map[customerUnit]int64
+	err = p.read(ctx, func(batch *pgx.Batch) {
+		// Each statement has a snapshot of its own. The counters come first: an
+		// order that they count is found by the last one. The other way round,
+		// an order that comes in between would look both new and sold out.
+		queueCounters(batch, skusOf(commits), &counters)
+		queueNoScan(batch)
+		queueUsed(batch, commits, &used)
+		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
+			records, err := scanRecords(rows)
+			for i := range records {
+				found[records[i].ID] = &records[i]
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, c := range counters {
+		if c.Store != self.id { // the database was made anew, and so was the key of its digests
+			p.self.CompareAndSwap(self, nil)
+			return nil, nil, fmt.Errorf("%w: its name changed from %s to %s", ErrUnavailable, self.id, c.Store)
+		}
+	}
+	if len(found) > 0 {
+		// Nobody is told of an order that a standby might not have.
+		err := p.transact(ctx, writing, func(batch *pgx.Batch) { batch.Queue("select lastunit.await_standbys()") })
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	outcomes := make([]Outcome, len(commits))
+	for i, c := range commits {
+		if r := found[c.Order.ID]; r != nil {
+			outcomes[i] = r.answer(c, digest(self.key, c))
+		} else {
+			outcomes[i].Consumed = make([]bool, len(c.Deductions))
+		}
+		outcomes[i].Used = usedBy(c.Order, counters, used)
+	}
+	return outcomes, counters, nil
+}
+
+// customerUnit names what one customer has of one SKU.
+type customerUnit struct{ customer, sku string }
+
+// queueUsed reads what the customers have of those SKUs of their orders that
+// have a limit. Where none has one, that costs no look at the orders.
+func queueUsed(batch *pgx.Batch, commits []Commit, into *map[customerUnit]int64) {
+	var customers, skus []string
+	seen := make(map[customerUnit]bool)
+	for _, c := range commits {
+		for _, unit := range c.Order.Units() {
+			if key := (customerUnit{c.Order.Customer, unit.SKU}); !seen[key] {
+				seen[key] = true
+				customers, skus = append(customers, key.customer), append(skus, key.sku)
+			}
+		}
+	}
+	batch.Queue(`select u.customer, u.sku, lastunit.used_by_customer(u.customer, u.sku)
+		from unnest($1::text[], $2::text[]) u(customer, sku) join lastunit.skus s on s.sku = u.sku
+		where s.customer_limit is not null`, customers, skus).Query(func(rows pgx.Rows) error {
+		*into = make(map[customerUnit]int64)
+		var key customerUnit
+		var units int64
+		_, err := pgx.ForEachRow(rows, []any{&key.customer, &key.sku, &units}, func() error {
+			(*into)[key] = units
+			return nil
+		})
+		return err
+	})
+}
+
+// usedBy is Outcome.Used of an order.
+func usedBy(o Order, counters []Counters, used map[customerUnit]int64) []int64 {
+	var all []int64
+	for i, unit := range o.Units() {
+		if c, ok := find(counters, unit.SKU); ok && c.CustomerLimit > 0 {
+			if all == nil {
+				all = make([]int64, len(o.Units()))
+			}
+			all[i] = used[customerUnit{o.Customer, unit.SKU}]
+		}
+	}
+	return all
+}

@@ -7,7 +7,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -54,6 +56,54 @@ func sell(ctx context.Context, shop *booking.Service) error {
 	return err
 }
 
+func pay(ctx context.Context, shop *booking.Service, request booking.Request, paid func(order.Order) error) (order.Order, error) {
+	o, err := shop.Hold(ctx, request, 10*time.Minute) // in Postgres until o.ExpiresAt
+	if err != nil {
+		return o, err
+	}
+	if err := paid(o); err != nil {
+		return shop.Cancel(ctx, o.ID)
+	}
+	o, err = shop.Confirm(ctx, o.ID)
+	if errors.Is(err, order.ErrHoldExpired) { // paid too late: book it again, if units are left
+		o, err = shop.Reclaim(ctx, o.ID)
+	}
+	return o, err
+}
+
+func payInTransaction(ctx context.Context, shop *booking.Service, pool *pgxpool.Pool, id string) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "insert into payments (order_id) values ($1)", id); err != nil {
+			return err
+		}
+		_, err := shop.ConfirmTx(ctx, tx, id) // both, or neither
+		return err
+	})
+}
+
+func terms(ctx context.Context, shop *booking.Service, opens time.Time) error {
+	hall := []order.Line{{SKU: "hall", Quantity: 1}}
+	return shop.PutOnSale(
+		ctx,
+		order.Item{SKU: "hall", Capacity: 1000},
+		order.Item{SKU: "early-bird", Capacity: 100, CustomerLimit: 4, OpensAt: opens, Draws: hall},
+		order.Item{SKU: "regular", Capacity: 1000, Draws: hall},
+	)
+}
+
+func publish(ctx context.Context, shop *booking.Service, cursor order.Cursor, send func(order.Movement) error, keep func(order.Cursor) error) error {
+	movements, next, err := shop.Feed(ctx, cursor, 100)
+	if err != nil {
+		return err
+	}
+	for _, m := range movements { // m.SKU, m.Kind, m.Quantity, m.OrderID, …
+		if err := send(m); err != nil {
+			return err
+		}
+	}
+	return keep(next) // from here on, the next time
+}
+
 func TestCheckout(t *testing.T) {
 	shop, err := booking.New(booking.Config{
 		Inventory: inventorytest.New(t),
@@ -80,7 +130,7 @@ func TestREADME(t *testing.T) {
 		require.True(t, ok)
 		assert.Contains(t, squeeze(string(code)), squeeze(snippet))
 	}
-	_, _ = start, sell
+	_, _, _, _, _, _ = start, sell, pay, payInTransaction, terms, publish
 }
 
 // squeeze makes the indentation of no account.

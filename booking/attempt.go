@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lastunit/lastunit/internal/gather"
@@ -16,8 +17,10 @@ import (
 type attempt struct {
 	s     *Service
 	order order.Order
+	ttl   time.Duration // of a hold; 0 for a booking
 
-	// held are the deductions, one for each line; zero where there is none.
+	units []order.Line // of the order: its lines and what they draw on pools
+	// held are the deductions, one for each unit; zero where there is none.
 	held []inventory.Deduction
 
 	// inDoubt: a commit was sent whose outcome is unknown, so it may land at
@@ -29,9 +32,11 @@ type attempt struct {
 	doubtful       []inventory.Deduction
 	doubtfulDirect bool
 
-	// overdrawn: more is taken in Redis than Postgres has. Only then can an
-	// earlier try at this order, by whomever, hold a unit while there is none left.
-	overdrawn bool
+	// rivalled: an earlier try at this order, by whomever, may have units in
+	// Redis although this one is refused. Where only too few units are left it
+	// can't: its own would be in flight, unless more is taken in Redis than
+	// Postgres has.
+	rivalled bool
 }
 
 const (
@@ -45,16 +50,22 @@ const (
 	maxResends = 3
 )
 
-// book carries the request out.
-func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) {
-	a := &attempt{s: s, order: o, held: make([]inventory.Deduction, len(o.Lines))}
+// attempt carries the request out.
+func (s *Service) attempt(ctx context.Context, o order.Order, ttl time.Duration) (order.Order, error) {
+	a := &attempt{s: s, order: o, ttl: ttl}
 	for again := 0; ; again++ {
+		if err := a.draw(ctx); err != nil {
+			return a.refuse(ctx, err)
+		}
+		if again > 2*maxAgain {
+			return a.refuse(ctx, order.ErrUnavailable) // other draws each time
+		}
 		var deductions []inventory.Deduction
 		if again < maxAgain {
 			existing, err := a.deduct(ctx)
 			if existing != nil {
 				a.giveBack(ctx, a.held...)
-				return a.existing(*existing)
+				return a.existing(ctx, *existing)
 			}
 			if err != nil {
 				return a.refuse(ctx, err)
@@ -74,41 +85,100 @@ func (s *Service) book(ctx context.Context, o order.Order) (order.Order, error) 
 			}
 			return outcome.Order, nil
 		case order.VerdictExisting, order.VerdictConflict:
-			for l, consumed := range outcome.Consumed {
+			for u, consumed := range outcome.Consumed {
 				if consumed {
-					a.held[l] = inventory.Deduction{} // it is being settled
+					a.held[u] = inventory.Deduction{} // it is being settled
 				}
 			}
 			a.giveBack(ctx, a.held...)
-			return a.existing(outcome)
+			return a.existing(ctx, outcome)
 		case order.VerdictFull:
-			line := a.order.Lines[outcome.Line]
-			a.overdrawn = true
-			return a.refuse(ctx, &inventory.StockError{SKU: line.SKU, Requested: line.Quantity, Available: outcome.Left})
+			unit := a.units[outcome.Unit]
+			a.rivalled = true
+			return a.refuse(ctx, &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: outcome.Left})
 		case order.VerdictUnknown:
-			return a.refuse(ctx, &order.SKUError{SKU: a.order.Lines[outcome.Line].SKU, Err: order.ErrUnknownSKU})
+			return a.refuse(ctx, &order.SKUError{SKU: a.units[outcome.Unit].SKU, Err: order.ErrUnknownSKU})
+		case order.VerdictClosed, order.VerdictLimited:
+			a.rivalled = true
+			return a.refuse(ctx, outcome.Err)
 		default:
 			return a.refuse(ctx, outcome.Err)
 		}
 	}
 }
 
+// draw finds out what the lines draw on pools. Where that is not what was drawn
+// before, it begins anew: it is another database.
+func (a *attempt) draw(ctx context.Context) error {
+	drawing := false
+	for _, line := range a.order.Lines {
+		k, err := a.s.know(ctx, line.SKU)
+		if err != nil {
+			return err
+		}
+		drawing = drawing || k.draws != nil
+	}
+	var draws []order.Line
+	if drawing {
+		var err error
+		draws, err = order.DrawsOf(a.order.Lines, func(sku string) []order.Line {
+			k, _ := a.s.shelf.get(sku)
+			return k.draws
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if a.units == nil || !slices.Equal(draws, a.order.Draws) {
+		a.giveBack(ctx, a.held...)
+		a.order.Draws = draws
+		a.units = a.order.Units()
+		a.held = make([]inventory.Deduction, len(a.units))
+	}
+	return nil
+}
+
 // existing is the answer for an ID that Postgres has.
-func (a *attempt) existing(outcome order.Outcome) (order.Order, error) {
+func (a *attempt) existing(ctx context.Context, outcome order.Outcome) (order.Order, error) {
 	switch {
 	case outcome.Verdict == order.VerdictConflict:
 		return order.Order{}, &order.OrderError{ID: a.order.ID, Err: order.ErrIdempotencyConflict}
+	case outcome.Order.Status == order.Expired:
+		return outcome.Order, a.expired(ctx, outcome.Order)
 	case !outcome.Order.Status.Live():
 		return outcome.Order, &order.OrderError{ID: a.order.ID, Err: order.ErrCancelled}
 	}
 	return outcome.Order, nil
 }
 
+// expired says when the order's hold expired, and what is left.
+func (a *attempt) expired(ctx context.Context, o order.Order) error {
+	units := o.Units()
+	skus := make([]string, len(units))
+	for i, unit := range units {
+		skus[i] = unit.SKU
+	}
+	counters, err := a.s.config.Orders.Counters(ctx, skus...)
+	if err != nil {
+		return err
+	}
+	expired := &order.HoldExpiredError{ID: o.ID, ExpiredAt: o.ExpiresAt}
+	for _, c := range counters {
+		expired.Left = append(expired.Left, order.Line{SKU: c.SKU, Quantity: max(0, c.Left())})
+	}
+	return expired
+}
+
+// commitOf is what is committed, or looked up without deductions.
+func (a *attempt) commitOf(deductions []inventory.Deduction) order.Commit {
+	return order.Commit{Order: a.order, Hold: a.ttl, Deductions: deductions}
+}
+
 // commit asks Postgres. Where the outcome is unknown it asks again, as long as
 // the caller waits: most often only the connection was lost.
 func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) (order.Outcome, error) {
 	for resends := 0; ; resends++ {
-		outcome, err := a.s.lane(a.order).Do(ctx, order.Commit{Order: a.order, Deductions: deductions})
+		outcome, err := a.s.lane(a.order).Do(ctx, a.commitOf(deductions))
 		if err == nil {
 			return outcome, nil
 		}
@@ -127,10 +197,10 @@ func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) 
 // dropDead gives dead deductions back and forgets them. To deduct again takes
 // an attempt of its own name, as the dead one may still be on record.
 func (a *attempt) dropDead(ctx context.Context, again []bool) {
-	for l, dead := range again {
+	for u, dead := range again {
 		if dead {
-			a.giveBack(ctx, a.held[l])
-			a.held[l] = inventory.Deduction{}
+			a.giveBack(ctx, a.held[u])
+			a.held[u] = inventory.Deduction{}
 		}
 	}
 }

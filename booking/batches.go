@@ -31,13 +31,13 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 		direct := len(commits[i].Deductions) == 0
 		switch {
 		case outcome.Verdict == order.VerdictFull && !direct:
-			d := commits[i].Deductions[outcome.Line]
+			d := commits[i].Deductions[outcome.Unit]
 			if at := news[d.SKU]; at != nil {
 				at.doubt(d)
 			}
 		case outcome.Verdict == order.VerdictBooked && direct:
-			for _, line := range commits[i].Order.Lines {
-				news[line.SKU].push = true
+			for _, unit := range commits[i].Order.Units() {
+				news[unit.SKU].push = true
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lastunit/lastunit/order"
 )
@@ -49,8 +50,11 @@ func (r Request) order() (order.Order, error) {
 //	inventory.ErrSoldOut          a refusal: too few units are left (*inventory.StockError)
 //	inventory.ErrTryAgain         all that is left is in flight; it waited a quarter of a
 //	                              second already: ask again in a second, for some seconds
+//	inventory.ErrLimitExceeded    a refusal: the customer would have too much (*inventory.LimitError)
+//	inventory.ErrNotOpen, ErrClosed, ErrPaused
+//	                              a refusal: not sold at the moment (*inventory.WindowError)
 //	order.ErrUnknownSKU           a refusal: never put on sale (*order.SKUError)
-//	order.ErrIdempotencyConflict  the ID was used for another customer or other lines
+//	order.ErrIdempotencyConflict  the ID was used for another customer or other lines, or for a hold
 //	order.ErrCancelled            the order was cancelled; it comes beside the error
 //	order.ErrRejected             a constraint of your own in the database refuses it
 //	inventory.ErrInvalid          a bound is broken (*inventory.InvalidError)
@@ -59,6 +63,26 @@ func (r Request) order() (order.Order, error) {
 //
 // After the refusals nothing is taken, and the same ID may be tried again.
 func (s *Service) Book(ctx context.Context, request Request) (order.Order, error) {
+	return s.take(ctx, request, 0)
+}
+
+// Hold takes the units as Book does, but only for a time: 1 ms to order.MaxHold.
+// It returns once the order is held in Postgres, whose clock counts the time from
+// the commit: see its ExpiresAt. Confirm makes it a booking; else it expires, and
+// Run gives its units back. The same request again returns the same order,
+// whatever became of it and whatever the ttl is then.
+//
+// The errors are those of Book, and order.ErrHoldExpired if the order was held
+// and has expired since (*order.HoldExpiredError); it comes beside the error.
+func (s *Service) Hold(ctx context.Context, request Request, ttl time.Duration) (order.Order, error) {
+	if err := order.CheckHold("ttl", ttl); err != nil {
+		return order.Order{}, err
+	}
+	return s.take(ctx, request, ttl)
+}
+
+// take books, or holds if there is a time for it.
+func (s *Service) take(ctx context.Context, request Request, ttl time.Duration) (order.Order, error) {
 	o, err := request.order()
 	if err != nil {
 		return order.Order{}, err
@@ -66,14 +90,14 @@ func (s *Service) Book(ctx context.Context, request Request) (order.Order, error
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 
-	key := joinKey(o)
+	key := joinKey(o, ttl > 0)
 	for {
 		// A second click joins the first one, and whoever leaves does so at
 		// once, whatever the clients below do with a context.
 		done := s.joined.DoChan(key, func() (any, error) {
 			s.inHand.enter()
 			defer s.inHand.leave()
-			return s.book(ctx, o)
+			return s.attempt(ctx, o, ttl)
 		})
 		select {
 		case result := <-done:
@@ -82,7 +106,7 @@ func (s *Service) Book(ctx context.Context, request Request) (order.Order, error
 				if result.Err != nil && isContext(result.Err) && ctx.Err() == nil {
 					continue // the caller that we joined has left
 				}
-				booked.Lines = slices.Clone(booked.Lines)
+				booked.Lines, booked.Draws = slices.Clone(booked.Lines), slices.Clone(booked.Draws)
 			}
 			return booked, unknown(result.Err)
 		case <-ctx.Done():
@@ -93,8 +117,9 @@ func (s *Service) Book(ctx context.Context, request Request) (order.Order, error
 }
 
 // joinKey is the same for requests with the same ID and the same content.
-func joinKey(o order.Order) string {
+func joinKey(o order.Order, held bool) string {
 	var key strings.Builder
+	key.WriteString(strconv.FormatBool(held))
 	for _, text := range [...]string{o.ID, o.Customer} {
 		key.WriteString(text)
 		key.WriteByte(0) // no ID contains it

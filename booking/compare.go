@@ -19,15 +19,34 @@ const (
 	KindLost      Kind = "lost"      // units: Redis took less than Postgres admitted; rebuild
 	KindStuck     Kind = "stuck"     // units: Redis settled more than Postgres admitted; rebuild
 	KindUnsettled Kind = "unsettled" // units: Redis has deductions that are neither settled nor restored; sweep
-	KindAllocated Kind = "allocated" // units: Postgres's counter is not the sum of its live orders; recount
+	KindAllocated Kind = "allocated" // units: Postgres's counter is not the sum of its orders; recount
+	KindUncounted Kind = "uncounted" // units: of orders that were cancelled by CancelTx and not counted yet; count
+	KindMoved     Kind = "moved"     // units: the movements don't add up to a counter of Postgres; recount
 )
 
 // Difference is one way in which the two sides of a SKU differ.
 type Difference struct {
 	SKU      string `json:"sku"`
 	Kind     Kind   `json:"kind"`
-	Redis    int64  `json:"redis"`    // the number in Redis; for Allocated, the counter in Postgres
+	Redis    int64  `json:"redis"`    // the number in Redis; for Allocated the counter in Postgres, for Moved the sum of the movements
 	Postgres int64  `json:"postgres"` // the number that Postgres has for it
+}
+
+// differencesIn are the differences within Postgres.
+func differencesIn(t order.Tally) []Difference {
+	var found []Difference
+	differ := func(kind Kind, is, wanted int64) {
+		if is != wanted {
+			found = append(found, Difference{t.Counters.SKU, kind, is, wanted})
+		}
+	}
+	differ(KindAllocated, t.Counters.Allocated, t.Held+t.Confirmed+t.Uncounted)
+	differ(KindUncounted, t.Uncounted, 0)
+	if t.Ledger {
+		differ(KindMoved, t.MovedCapacity, t.Counters.Capacity)
+		differ(KindMoved, t.MovedAllocated, t.Counters.Allocated)
+	}
+	return found
 }
 
 // compare finds the worst difference between the two sides of a SKU. They can't

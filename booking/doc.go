@@ -17,4 +17,15 @@
 //		ID: "4711", Customer: "c-17",
 //		Lines: []order.Line{{SKU: "floor", Quantity: 2}},
 //	})
+//
+// Hold takes the units for a time; Confirm, Extend, Cancel and Reclaim change what
+// becomes of them, and Run ends what nobody confirmed. ConfirmTx and CancelTx do so
+// inside your own transaction on the order store's database.
+//
+// # Clocks
+//
+// Postgres's clock decides when a hold's time is over and whether a sale is open,
+// at the moment in which it decides about the order. Redis's clock only spares
+// the way there: what it refuses, Postgres is asked about. This process's clock
+// decides nothing.
 package booking

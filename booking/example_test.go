@@ -6,31 +6,22 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
 
 // embed makes a service without servers, for the examples.
-func embed() (shop *booking.Service, end func()) {
-	server, err := miniredis.Run()
+func embed() *booking.Service {
+	shop, err := booking.New(booking.Config{Inventory: inventory.NewMemory(), Orders: order.NewMemory()})
 	if err != nil {
 		log.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	shop, err = booking.New(booking.Config{Inventory: inventory.NewRedis(client), Orders: order.NewMemory()})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return shop, func() { client.Close(); server.Close() }
+	return shop
 }
 
 func ExampleService_Book() {
-	shop, end := embed()
-	defer end()
+	shop := embed()
 	ctx := context.Background()
 
 	_ = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 2})
@@ -53,8 +44,7 @@ func ExampleService_Book() {
 }
 
 func ExampleService_Cancel() {
-	shop, end := embed()
-	defer end()
+	shop := embed()
 	ctx := context.Background()
 
 	_ = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1})
@@ -74,27 +64,25 @@ func ExampleService_Cancel() {
 }
 
 func ExampleService_Stock() {
-	shop, end := embed()
-	defer end()
+	shop := embed()
 	ctx := context.Background()
 
 	_ = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 3})
 	_, _ = shop.Book(ctx, booking.Request{ID: "4711", Customer: "c-17", Lines: []order.Line{{SKU: "floor", Quantity: 1}}})
 	stock, err := shop.Stock(ctx, "floor")
-	fmt.Printf("%+v %v\n", stock, err)
+	fmt.Println(stock.Allocated, "of", stock.Capacity, "sold,", stock.Available, "available", err)
 
 	// Lowered below what is sold, it sells nothing until enough came back.
-	_ = shop.SetCapacity(ctx, "floor", 0)
+	_ = shop.SetCapacity(ctx, order.Adjustment{SKU: "floor", Units: 0})
 	stock, err = shop.Stock(ctx, "floor")
-	fmt.Printf("%+v %v\n", stock, err)
+	fmt.Println(stock.Allocated, "of", stock.Capacity, "sold,", stock.Over, "over,", stock.Available, "available", err)
 	// Output:
-	// {SKU:floor Capacity:3 Allocated:1 InFlight:0 Available:2} <nil>
-	// {SKU:floor Capacity:0 Allocated:1 InFlight:0 Available:0} <nil>
+	// 1 of 3 sold, 2 available <nil>
+	// 1 of 0 sold, 1 over, 0 available <nil>
 }
 
 func ExampleService_Run() {
-	shop, end := embed()
-	defer end()
+	shop := embed()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- shop.Run(ctx) }()
@@ -107,8 +95,7 @@ func ExampleService_Run() {
 }
 
 func ExampleService_Reconcile() {
-	shop, end := embed()
-	defer end()
+	shop := embed()
 	ctx := context.Background()
 
 	_ = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 3})

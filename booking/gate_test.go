@@ -134,9 +134,9 @@ func (i gatedInventory) call(ctx context.Context, what string, run func(context.
 	})
 }
 
-func (i gatedInventory) Load(ctx context.Context, supply inventory.Supply) error {
-	return i.call(ctx, fmt.Sprintf("loads %+v", supply), func(ctx context.Context) error {
-		return i.InventoryRepository.Load(ctx, supply)
+func (i gatedInventory) Load(ctx context.Context, supplies ...inventory.Supply) error {
+	return i.call(ctx, fmt.Sprintf("loads %+v", supplies), func(ctx context.Context) error {
+		return i.InventoryRepository.Load(ctx, supplies...)
 	})
 }
 

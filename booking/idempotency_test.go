@@ -177,7 +177,7 @@ func TestSeveralLinesAllOrNothing(t *testing.T) {
 func TestUnknownToRedisIsLoadedOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s stores) {
-		c, err := s.orders.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1000})
+		c, _, err := s.orders.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1000})
 		require.NoError(t, err)
 		shop := open(t, s)
 		var wg sync.WaitGroup
@@ -190,7 +190,7 @@ func TestUnknownToRedisIsLoadedOnce(t *testing.T) {
 		wg.Wait()
 		after, err := s.orders.Counters(t.Context(), "floor")
 		require.NoError(t, err)
-		assert.Equal(t, c.Version+1, after[0].Version, "one new epoch")
+		assert.Equal(t, c[0].Version+1, after[0].Version, "one new epoch")
 		exact(t, shop)
 	})
 }
@@ -205,15 +205,15 @@ func TestSetCapacity(t *testing.T) {
 			_, err := other.Book(t.Context(), request("floor", i))
 			require.NoError(t, err)
 		}
-		require.NoError(t, shop.SetCapacity(t.Context(), "floor", 3))
+		require.NoError(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: 3}))
 		_, err := other.Book(t.Context(), request("floor", 2))
 		require.NoError(t, err, "raised")
-		require.NoError(t, shop.SetCapacity(t.Context(), "floor", 1))
+		require.NoError(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: 1}))
 		_, err = other.Book(t.Context(), request("floor", 3))
 		require.ErrorIs(t, err, inventory.ErrSoldOut, "lowered below what is sold")
 		stock, err := other.Stock(t.Context(), "floor")
 		require.NoError(t, err)
-		assert.Equal(t, booking.Stock{SKU: "floor", Capacity: 1, Allocated: 3}, stock)
+		assert.Equal(t, booking.Stock{SKU: "floor", Capacity: 1, Allocated: 3, Over: 2}, stock)
 		for i := range 2 {
 			_, err = shop.Cancel(t.Context(), request("floor", i).ID)
 			require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestSetCapacity(t *testing.T) {
 		require.NoError(t, err)
 		exact(t, shop)
 
-		require.ErrorIs(t, shop.SetCapacity(t.Context(), "nothing", 1), order.ErrUnknownSKU)
+		require.ErrorIs(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "nothing", Units: 1}), order.ErrUnknownSKU)
 		require.ErrorIs(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 9}), order.ErrAlreadyOnSale)
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
 	})

@@ -67,7 +67,7 @@ func TestBadInputTouchesNothing(t *testing.T) {
 	}
 	for _, capacity := range []int64{-1, 1_000_000_000_001} {
 		requireInvalid(t, "capacity", shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: capacity}))
-		requireInvalid(t, "capacity", shop.SetCapacity(t.Context(), "floor", capacity))
+		requireInvalid(t, "units", shop.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: capacity}))
 	}
 	for _, bad := range []struct {
 		field string

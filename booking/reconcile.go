@@ -25,8 +25,8 @@ const (
 // live order, so on a large table it takes long; its context alone bounds it.
 // Run makes the same comparison all the time, without the counting.
 //
-// Under traffic there are always Unsettled deductions; all else is a difference
-// then too. A repair sweeps only those that are older than Config.SweepAfter.
+// Under traffic there are always Unsettled deductions, and Uncounted units if
+// CancelTx is used; all else is a difference then too. A repair sweeps only those that are older than Config.SweepAfter.
 // What was repaired is among the differences of that call; call again to see
 // that they are gone. A server that does not answer is inventory.ErrUnavailable
 // or order.ErrUnavailable; in a repair, order.ErrOutcomeUnknown.
@@ -43,20 +43,23 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 	if err != nil {
 		return nil, err
 	}
+	if mode == Repair {
+		if _, err := s.count(ctx); err != nil {
+			return nil, unknown(err)
+		}
+	}
 	var differences []Difference
 	for page := range slices.Chunk(tallies, checkPage) {
 		before := make([]order.Counters, len(page))
 		for i, tally := range page {
 			before[i] = tally.Counters
-			if live := tally.Held + tally.Confirmed; live != tally.Counters.Allocated {
-				differences = append(differences, Difference{tally.Counters.SKU, KindAllocated, tally.Counters.Allocated, live})
-				if mode == Repair {
-					c, err := s.config.Orders.Recount(ctx, tally.Counters.SKU)
-					if err != nil {
-						return differences, unknown(err)
-					}
-					s.bring(ctx, c)
+			differences = append(differences, differencesIn(tally)...)
+			if mode == Repair && !tally.Balanced() {
+				c, err := s.config.Orders.Recount(ctx, tally.Counters.SKU)
+				if err != nil {
+					return differences, unknown(err)
 				}
+				s.bring(ctx, c)
 			}
 		}
 		found, stocks, err := s.compareAll(ctx, before)

@@ -21,7 +21,7 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 		return order.Order{}, order.ErrOutcomeUnknown
 	}
 	rivals := a.doubtful
-	if a.overdrawn {
+	if a.rivalled {
 		others, err := a.rivals(ctx)
 		if err != nil {
 			return order.Order{}, err
@@ -34,11 +34,11 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 			return order.Order{}, err
 		}
 		if slices.Contains(consumed, true) {
-			found, err := a.s.looks.Do(ctx, order.Commit{Order: a.order})
+			found, err := a.s.looks.Do(ctx, a.commitOf(nil))
 			if err != nil {
 				return order.Order{}, err
 			}
-			return a.existing(found.Outcome)
+			return a.existing(ctx, found.Outcome)
 		}
 		a.inDoubt = false
 	}
@@ -49,12 +49,12 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 // rivals are the unsettled deductions of other tries at this order.
 func (a *attempt) rivals(ctx context.Context) ([]inventory.Deduction, error) {
 	var rivals []inventory.Deduction
-	for _, line := range a.order.Lines {
-		k, err := a.s.know(ctx, line.SKU)
+	for _, unit := range a.units {
+		k, err := a.s.know(ctx, unit.SKU)
 		if err != nil {
 			return nil, err
 		}
-		unsettled, err := a.s.config.Inventory.Unsettled(ctx, k.store, line.SKU, 0, maxQueue)
+		unsettled, err := a.s.config.Inventory.Unsettled(ctx, k.store, unit.SKU, 0, maxQueue)
 		if err != nil && !errors.Is(err, inventory.ErrNotLoaded) { // what was lost was of an epoch that ends
 			return nil, err
 		}

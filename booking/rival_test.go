@@ -93,7 +93,7 @@ func TestNoOrderAfterARefusal(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
 				late.meanwhile = func() {
-					require.NoError(t, admin.SetCapacity(context.Background(), sku, 0))
+					require.NoError(t, admin.SetCapacity(context.Background(), order.Adjustment{SKU: sku, Units: 0}))
 					if callAgain {
 						leave()
 					}
@@ -105,7 +105,7 @@ func TestNoOrderAfterARefusal(t *testing.T) {
 					_, err = admin.Book(t.Context(), request(sku, 1))
 				}
 				require.ErrorIs(t, err, inventory.ErrSoldOut)
-				require.NoError(t, admin.SetCapacity(t.Context(), sku, 1))
+				require.NoError(t, admin.SetCapacity(t.Context(), order.Adjustment{SKU: sku, Units: 1}))
 				require.NoError(t, late.land())
 				_, err = admin.Order(t.Context(), request(sku, 1).ID)
 				require.ErrorIs(t, err, order.ErrNotFound, "it landed")
@@ -142,7 +142,7 @@ func TestPostgresClockSetBack(t *testing.T) {
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
 	c, err := s.orders.Counters(t.Context(), "floor")
 	require.NoError(t, err)
-	_, err = s.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: c[0].Store, Attempt: "dead", OrderID: "dead", Quantity: 1})
+	_, err = s.inventory.Deduct(t.Context(), inventory.Request{Customer: "c", SKU: "floor", Store: c[0].Store, Attempt: "dead", OrderID: "dead", Quantity: 1})
 	require.NoError(t, err)
 	_, err = pool.Exec(t.Context(), "update lastunit.partitions set claimed_at = clock_timestamp() + interval '1 hour'")
 	require.NoError(t, err)
@@ -182,10 +182,12 @@ func TestRedisHangs(t *testing.T) {
 	server.Pause()
 	defer server.Resume()
 	for name, call := range map[string]func(context.Context) error{
-		"Stock":       func(ctx context.Context) error { _, err := shop.Stock(ctx, "floor"); return err },
-		"SetCapacity": func(ctx context.Context) error { return shop.SetCapacity(ctx, "floor", 3) },
-		"Cancel":      func(ctx context.Context) error { _, err := shop.Cancel(ctx, request("floor", 1).ID); return err },
-		"PutOnSale":   func(ctx context.Context) error { return shop.PutOnSale(ctx, order.Item{SKU: "other", Capacity: 3}) },
+		"Stock": func(ctx context.Context) error { _, err := shop.Stock(ctx, "floor"); return err },
+		"SetCapacity": func(ctx context.Context) error {
+			return shop.SetCapacity(ctx, order.Adjustment{SKU: "floor", Units: 3})
+		},
+		"Cancel":    func(ctx context.Context) error { _, err := shop.Cancel(ctx, request("floor", 1).ID); return err },
+		"PutOnSale": func(ctx context.Context) error { return shop.PutOnSale(ctx, order.Item{SKU: "other", Capacity: 3}) },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		require.NoError(t, call(ctx), name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/lastunit/lastunit/order"
@@ -15,30 +16,47 @@ const claimLimit = 8
 
 // Run does the work in the background until its context ends: it compares every
 // SKU's two sides, pushes supplies that did not arrive, rebuilds counters that
-// Redis lost, and sweeps deductions that were left behind. Then it waits until
+// Redis lost, sweeps deductions that were left behind, ends holds whose time is
+// over, and counts what ConfirmTx and CancelTx have changed. Then it waits until
 // the bookings in hand are finished and settled, at most Config.Timeout, and
 // returns nil. Stop the callers of Book before, or it waits for them.
 //
 // Run it in every process: they share the work without a leader, each claiming
 // what is due. Errors are logged and tried again.
 func (s *Service) Run(ctx context.Context) error {
+	// Side by side: none waits for another one that is slow.
+	var works sync.WaitGroup
+	for name, work := range map[string]func(context.Context) (did bool, _ error){
+		"comparing the two sides": s.check,
+		"ending holds":            s.expire,
+		"counting changes":        s.count,
+	} {
+		works.Go(func() { s.keep(ctx, name, work) })
+	}
+	works.Wait()
+	s.finish(context.WithoutCancel(ctx))
+	return nil
+}
+
+// keep does some work again and again until the context ends. It logs once when
+// the work begins to fail, and once when it did something again.
+func (s *Service) keep(ctx context.Context, name string, work func(context.Context) (did bool, _ error)) {
 	// Several times a period, so that what a dead process claimed is not late by
 	// another whole one.
 	ticker := time.NewTicker(max(s.config.CheckEvery/4, time.Millisecond))
 	defer ticker.Stop()
 	failing := false
 	for {
-		checked, err := s.check(ctx)
+		did, err := work(ctx)
 		switch {
 		case ctx.Err() != nil:
-			s.finish(context.WithoutCancel(ctx))
-			return nil
+			return
 		case err != nil && !failing:
 			failing = true
-			s.log.WarnContext(ctx, "lastunit: the background work fails; trying on", "error", err)
-		case err == nil && failing && checked:
+			s.log.WarnContext(ctx, "lastunit: the background work fails; trying on", "work", name, "error", err)
+		case err == nil && failing && did:
 			failing = false
-			s.log.InfoContext(ctx, "lastunit: the background work goes on")
+			s.log.InfoContext(ctx, "lastunit: the background work goes on", "work", name)
 		}
 		select {
 		case <-ticker.C:
@@ -57,7 +75,7 @@ func (s *Service) finish(ctx context.Context) {
 	for _, commits := range s.commits {
 		waits = append(waits, commits.Wait)
 	}
-	for _, wait := range append(waits, s.looks.Wait, s.settles.Wait) {
+	for _, wait := range append(waits, s.changes.Wait, s.looks.Wait, s.settles.Wait) {
 		if err := wait(ctx); err != nil {
 			s.log.WarnContext(ctx, "lastunit: stopped before everything in hand was finished", "error", err)
 			return

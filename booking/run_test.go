@@ -112,7 +112,7 @@ func TestRunRepairs(t *testing.T) {
 		},
 		booking.KindEpoch: set("epoch", 7),
 		booking.KindVersion: func(t *testing.T, s stores) { // a push was lost
-			_, err := s.orders.SetCapacity(t.Context(), "floor", 8)
+			_, err := s.orders.Adjust(t.Context(), order.Adjustment{ID: "8", SKU: "floor", Kind: order.SetCapacity, Units: 8})
 			require.NoError(t, err)
 		},
 		booking.KindSupply: set("supply", 1000),
@@ -121,7 +121,7 @@ func TestRunRepairs(t *testing.T) {
 		booking.KindUnsettled: func(t *testing.T, s stores) { // its process died
 			c, err := s.orders.Counters(t.Context(), "floor")
 			require.NoError(t, err)
-			_, err = s.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: c[0].Store, Attempt: "a", OrderID: "o", Quantity: 2})
+			_, err = s.inventory.Deduct(t.Context(), inventory.Request{Customer: "c", SKU: "floor", Store: c[0].Store, Attempt: "a", OrderID: "o", Quantity: 2})
 			require.NoError(t, err)
 		},
 	} {
@@ -183,7 +183,7 @@ func TestAbandonedUnitIsNotSoldOut(t *testing.T) {
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
 		c, err := s.orders.Counters(t.Context(), "floor")
 		require.NoError(t, err)
-		_, err = s.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: c[0].Store, Attempt: "a", OrderID: "o", Quantity: 1})
+		_, err = s.inventory.Deduct(t.Context(), inventory.Request{Customer: "c", SKU: "floor", Store: c[0].Store, Attempt: "a", OrderID: "o", Quantity: 1})
 		require.NoError(t, err)
 		_, err = shop.Book(t.Context(), request("floor", 0))
 		require.ErrorIs(t, err, inventory.ErrTryAgain)
@@ -206,7 +206,7 @@ func TestLostPushIsNotSoldOut(t *testing.T) {
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
 		_, err := shop.Book(t.Context(), request("floor", 0))
 		require.NoError(t, err)
-		_, err = s.orders.SetCapacity(t.Context(), "floor", 2) // nobody tells Redis
+		_, err = s.orders.Adjust(t.Context(), order.Adjustment{ID: "2", SKU: "floor", Kind: order.SetCapacity, Units: 2}) // nobody tells Redis
 		require.NoError(t, err)
 		_, err = shop.Book(t.Context(), request("floor", 1))
 		require.NoError(t, err)
@@ -221,7 +221,7 @@ func TestBackgroundWorkIsShared(t *testing.T) {
 	s := embedded(t)
 	looked := &scans{Store: s.orders}
 	for i := range 20 {
-		_, err := s.orders.PutOnSale(t.Context(), order.Item{SKU: fmt.Sprint("sku-", i), Capacity: 1})
+		_, _, err := s.orders.PutOnSale(t.Context(), order.Item{SKU: fmt.Sprint("sku-", i), Capacity: 1})
 		require.NoError(t, err)
 	}
 	s.orders = looked

@@ -37,8 +37,20 @@ type Config struct {
 	SweepAfter time.Duration
 
 	// CheckEvery is how often Run compares each SKU's two sides, in all
-	// processes together. Defaults to 1 second.
+	// processes together. Holds are looked at four times as often, so that their
+	// units are back within a second. Defaults to 1 second.
 	CheckEvery time.Duration
+
+	// BeforeExpire, if there is one, is asked about every hold whose time is
+	// over, before its units are given back; by one process at a time. Ask your
+	// payment provider, and say NotYet while you don't know. It is called from
+	// up to 64 goroutines at once. Its context ends after 5 seconds, which is
+	// NotYet; it is asked again after 10.
+	BeforeExpire func(ctx context.Context, held order.Order) Expiry
+
+	// HoldGrace bounds for how long after its time a hold is kept while
+	// BeforeExpire says NotYet; up to order.MaxHold. Defaults to 15 minutes.
+	HoldGrace time.Duration
 }
 
 // Service sells. It takes units from the Inventory, commits the order to
@@ -64,7 +76,8 @@ type Service struct {
 	reloads singleflight.Group // by SKU
 	meets   singleflight.Group // by SKU: the first time that this process meets it
 
-	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // by the first line's SKU
+	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // see lane
+	changes *gather.Gather[order.Change, order.Changed]
 	looks   *gather.Gather[order.Commit, looked]
 	settles *gather.Gather[settlement, struct{}]
 }
@@ -89,6 +102,7 @@ func New(config Config) (*Service, error) {
 		{"Timeout", &config.Timeout, 10 * time.Second},
 		{"SweepAfter", &config.SweepAfter, 5 * time.Second},
 		{"CheckEvery", &config.CheckEvery, time.Second},
+		{"HoldGrace", &config.HoldGrace, 15 * time.Minute},
 	} {
 		if *d.value < 0 {
 			return nil, errors.New("booking: Config." + d.name + " is negative")
@@ -97,10 +111,14 @@ func New(config Config) (*Service, error) {
 			*d.value = d.fallback
 		}
 	}
+	if config.HoldGrace > order.MaxHold {
+		return nil, errors.New("booking: Config.HoldGrace is above order.MaxHold")
+	}
 	s := &Service{config: config, log: config.Logger}
 	for lane := range s.commits {
 		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
 	}
+	s.changes = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
 	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
 	s.settles = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.settleBatch)
 	return s, nil
@@ -112,10 +130,15 @@ func New(config Config) (*Service, error) {
 // and no others.
 const lanes = 8
 
-// lane is where the order's commits gather.
+// lane is where the order's commits gather: by the SKU that it probably shares
+// with most others.
 func (s *Service) lane(o order.Order) *gather.Gather[order.Commit, order.Outcome] {
 	hash := fnv.New32a()
-	hash.Write([]byte(o.Lines[0].SKU))
+	sku := o.Lines[0].SKU
+	if len(o.Draws) > 0 {
+		sku = o.Draws[0].SKU
+	}
+	hash.Write([]byte(sku))
 	return s.commits[hash.Sum32()%lanes]
 }
 
@@ -126,53 +149,6 @@ const maxQueue = 100_000
 // bound gives the context of a public call its deadline.
 func (s *Service) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.config.Timeout)
-}
-
-// PutOnSale makes a SKU with a capacity. When it returns, Postgres has it, and
-// buyers find its units, or do as soon as Redis can be reached. If it is there
-// with the same capacity, that is no error; with another one, it is
-// order.ErrAlreadyOnSale.
-func (s *Service) PutOnSale(ctx context.Context, item order.Item) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	counters, err := s.config.Orders.PutOnSale(ctx, item)
-	if err != nil {
-		return unknown(err)
-	}
-	s.bring(ctx, counters)
-	return nil
-}
-
-// SetCapacity changes how many units there are of a SKU. When it returns,
-// Postgres has it, and buyers see it, or do as soon as Redis can be reached. It
-// may be less than what is sold: then nothing is sold until enough was
-// cancelled. To end a sale, set it to 0. It fails with order.ErrUnknownSKU.
-func (s *Service) SetCapacity(ctx context.Context, sku string, capacity int64) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	counters, err := s.config.Orders.SetCapacity(ctx, sku, capacity)
-	if err != nil {
-		return unknown(err)
-	}
-	s.bring(ctx, counters)
-	return nil
-}
-
-// Cancel gives the units of an order back and returns the order as it is then.
-// To cancel twice is no error. An ID that was
-// never booked is cancelled for good, without customer and lines, so that a
-// late original can't book it. That stores a row: let nobody cancel who may not.
-func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	o, counters, err := s.config.Orders.Cancel(ctx, id)
-	if err != nil {
-		return order.Order{}, unknown(err)
-	}
-	for _, c := range counters {
-		s.bring(ctx, c)
-	}
-	return o, nil
 }
 
 // Order returns one order. It fails with order.ErrNotFound.
@@ -191,8 +167,9 @@ func (s *Service) Orders(ctx context.Context, query order.Query) (order.Page, er
 
 // definite are the errors that say what happened. Any other one leaves it open.
 var definite = []error{
-	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid,
-	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrNotFound,
+	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid, inventory.ErrLimitExceeded,
+	inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused,
+	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrHoldExpired, order.ErrBusy, order.ErrNotFound,
 	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated,
 }
 

@@ -18,7 +18,8 @@ type shelf struct {
 type known struct {
 	store string
 	inventory.Watermark
-	loaded bool // Redis is known to have had this epoch
+	loaded bool         // Redis is known to have had this epoch
+	draws  []order.Line // of the SKU: they never change
 }
 
 func (s *shelf) get(sku string) (known, bool) {
@@ -35,6 +36,9 @@ func (s *shelf) observe(sku string, seen known) {
 		s.known = make(map[string]known)
 	}
 	old := s.known[sku]
+	if seen.draws == nil && old.store == seen.store {
+		seen.draws = old.draws
+	}
 	switch {
 	case old.store != seen.store || old.Epoch < seen.Epoch:
 		s.known[sku] = seen
@@ -47,12 +51,18 @@ func (s *shelf) observe(sku string, seen known) {
 
 func (s *shelf) observeCounters(counters ...order.Counters) {
 	for _, c := range counters {
-		s.observe(c.SKU, known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}})
+		s.observe(c.SKU, knownOf(c))
 	}
 }
 
 func (s *shelf) observeLoaded(c order.Counters) {
-	s.observe(c.SKU, known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, loaded: true})
+	k := knownOf(c)
+	k.loaded = true
+	s.observe(c.SKU, k)
+}
+
+func knownOf(c order.Counters) known {
+	return known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, draws: c.Draws}
 }
 
 func (s *shelf) observeDeduction(d inventory.Deduction) {

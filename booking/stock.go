@@ -2,6 +2,9 @@ package booking
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -13,43 +16,122 @@ type Stock struct {
 	Capacity  int64  `json:"capacity"`  // units there are
 	Allocated int64  `json:"allocated"` // units in held and confirmed orders
 	InFlight  int64  `json:"in_flight"` // units of bookings that are under way
-	Available int64  `json:"available"` // units that can be booked now, never negative
+	Over      int64  `json:"over"`      // units allocated beyond the capacity, after it was lowered: so many must come back before one is sold
+
+	// Available is how many units can be booked now, in one order for one
+	// customer without any yet, also by what the SKU's pools have. Never negative.
+	// Where the sale is not open, it is what there would be.
+	Available int64 `json:"available"`
+
+	CustomerLimit int64     `json:"customer_limit,omitempty"` // units that one customer may have; 0 for no limit
+	OpensAt       time.Time `json:"opens_at,omitzero"`        // zero for no such moment
+	ClosesAt      time.Time `json:"closes_at,omitzero"`       // zero for no such moment
+	Paused        bool      `json:"paused"`
 }
 
 // Stock returns what there is of a SKU. Capacity and Allocated are exact; the
 // rest changes while it is read. Where Redis does not answer or lost its
 // counters, InFlight is 0. It fails with order.ErrUnknownSKU.
 func (s *Service) Stock(ctx context.Context, sku string) (Stock, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	if err := inventory.CheckID("sku", sku); err != nil {
-		return Stock{}, err
-	}
-	c, err := s.counters(ctx, sku)
+	stocks, err := s.Stocks(ctx, sku)
 	if err != nil {
 		return Stock{}, err
 	}
-	stock := Stock{SKU: sku, Capacity: c.Capacity, Allocated: c.Allocated, Available: max(0, c.Left())}
-	taken := make(chan int64, 1)
-	err = s.briefly(ctx, func(ctx context.Context) error {
-		redis, err := s.config.Inventory.Stock(ctx, sku)
-		if err == nil && usable(c, redis[0]) {
-			taken <- redis[0].Taken
+	return stocks[0], nil
+}
+
+// Stocks returns what there is of SKUs, in their order, as Stock does: up to
+// order.MaxItems in a handful of round trips.
+func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	if len(skus) > order.MaxItems {
+		return nil, &inventory.InvalidError{Field: "skus", Reason: fmt.Sprintf("are %d, want at most %d", len(skus), order.MaxItems)}
+	}
+	counters, err := s.withPools(ctx, skus)
+	if err != nil {
+		return nil, err
+	}
+	inFlight := s.inFlight(ctx, counters)
+	available := func(sku string) int64 { return max(0, counters[sku].Left()-inFlight[sku]) }
+	stocks := make([]Stock, len(skus))
+	for i, sku := range skus {
+		c := counters[sku]
+		stocks[i] = Stock{
+			SKU: sku, Capacity: c.Capacity, Allocated: c.Allocated, InFlight: inFlight[sku],
+			Over: max(0, -c.Left()), Available: available(sku),
+			CustomerLimit: c.CustomerLimit, OpensAt: c.OpensAt, ClosesAt: c.ClosesAt, Paused: c.Paused,
 		}
+		for _, draw := range c.Draws {
+			stocks[i].Available = min(stocks[i].Available, available(draw.SKU)/draw.Quantity)
+		}
+	}
+	return stocks, nil
+}
+
+// withPools reads the counters of SKUs and of their pools.
+func (s *Service) withPools(ctx context.Context, skus []string) (map[string]order.Counters, error) {
+	found, err := s.config.Orders.Counters(ctx, skus...)
+	if err != nil {
+		return nil, err
+	}
+	counters := make(map[string]order.Counters, len(found))
+	for _, c := range found {
+		counters[c.SKU] = c
+	}
+	for _, sku := range skus {
+		if _, ok := counters[sku]; !ok {
+			return nil, &order.SKUError{SKU: sku, Err: order.ErrUnknownSKU}
+		}
+	}
+	var pools []string
+	for _, c := range found {
+		for _, draw := range c.Draws {
+			if _, ok := counters[draw.SKU]; !ok {
+				pools = append(pools, draw.SKU)
+			}
+		}
+	}
+	if pools == nil {
+		return counters, nil
+	}
+	slices.Sort(pools)
+	found, err = s.config.Orders.Counters(ctx, slices.Compact(pools)...)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range found {
+		counters[c.SKU] = c
+	}
+	return counters, nil
+}
+
+// inFlight is how many units of each SKU bookings that are under way have; none
+// where Redis doesn't know.
+func (s *Service) inFlight(ctx context.Context, counters map[string]order.Counters) map[string]int64 {
+	skus := make([]string, 0, len(counters))
+	for sku := range counters {
+		skus = append(skus, sku)
+	}
+	answer := make(chan []inventory.Stock, 1)
+	err := s.briefly(ctx, func(ctx context.Context) error {
+		stocks, err := s.config.Inventory.Stock(ctx, skus...)
+		answer <- stocks
 		return err
 	})
 	if err != nil {
-		s.log.DebugContext(ctx, "lastunit: the inventory's stock could not be read", "sku", sku, "error", err)
+		s.log.DebugContext(ctx, "lastunit: the inventory's stock could not be read", "skus", len(skus), "error", err)
+		return nil
 	}
-	select {
-	case taken := <-taken:
-		// Deductions that Postgres has and Redis has not settled yet are no
-		// longer in flight: they are allocated.
-		stock.InFlight = max(0, taken-c.Admitted)
-		stock.Available = max(0, c.Left()-stock.InFlight)
-	default:
+	inFlight := make(map[string]int64, len(skus))
+	for _, redis := range <-answer {
+		if c := counters[redis.SKU]; usable(c, redis) {
+			// Deductions that Postgres has and Redis has not settled yet are no
+			// longer in flight: they are allocated.
+			inFlight[redis.SKU] = max(0, redis.Taken-c.Admitted)
+		}
 	}
-	return stock, nil
+	return inFlight
 }
 
 func usable(c order.Counters, redis inventory.Stock) bool {

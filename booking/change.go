@@ -1,0 +1,113 @@
+package booking
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// Confirm makes a held order confirmed, and returns it. Postgres's clock
+// decides, in the statement that also makes it expire: never both. An order that
+// is confirmed already is no error. It fails with order.ErrHoldExpired
+// (*order.HoldExpiredError says when, and what is left), order.ErrCancelled, both
+// with the order beside them, order.ErrNotFound and order.ErrBusy.
+func (s *Service) Confirm(ctx context.Context, id string) (order.Order, error) {
+	return s.change(ctx, order.Change{ID: id, Action: order.Confirm})
+}
+
+// Extend lets a held order expire no sooner than after ttl: 1 ms to
+// order.MaxHold. A confirmed order stays as it is. It fails as Confirm does.
+func (s *Service) Extend(ctx context.Context, id string, ttl time.Duration) (order.Order, error) {
+	if err := order.CheckHold("ttl", ttl); err != nil {
+		return order.Order{}, err
+	}
+	return s.change(ctx, order.Change{ID: id, Action: order.Extend, Hold: ttl})
+}
+
+// Reclaim confirms an order whose hold has expired, if its units are still left
+// and its customer's limit allows it, whether or not the sale is open: it is for
+// the payment that came too late. A held order is confirmed, whatever the time. It
+// fails with inventory.ErrSoldOut, inventory.ErrLimitExceeded, order.ErrCancelled,
+// each with the order beside it, order.ErrNotFound and order.ErrBusy.
+func (s *Service) Reclaim(ctx context.Context, id string) (order.Order, error) {
+	return s.change(ctx, order.Change{ID: id, Action: order.Reclaim})
+}
+
+// Cancel gives the units of an order back and returns the order as it is then.
+// To cancel twice is no error; an expired order stays expired. An ID that was
+// never booked is cancelled for good, without customer and lines, so that a
+// late original can't book it. That stores a row: let nobody cancel who may not.
+// It fails with order.ErrBusy.
+func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
+	return s.change(ctx, order.Change{ID: id, Action: order.Cancel})
+}
+
+// ConfirmTx is Confirm inside your own transaction on the order store's database,
+// so that a payment's row and the confirmation commit together. It touches only
+// the order's row, so a hot SKU is sold on however long the transaction lasts;
+// until its end, other changes of the order wait, or fail with order.ErrBusy. The
+// clock decides at this moment, not at your commit. What is left to do, Run does
+// after your commit, in any process. Errors of the transaction itself, such as a
+// serialization failure, are yours to try again. It fails as Confirm does, and
+// with order.ErrNoTransactions if the store has none.
+func (s *Service) ConfirmTx(ctx context.Context, tx pgx.Tx, id string) (order.Order, error) {
+	store, ok := s.config.Orders.(order.TxStore)
+	if !ok {
+		return order.Order{}, order.ErrNoTransactions
+	}
+	return store.ConfirmTx(ctx, tx, id)
+}
+
+// CancelTx is Cancel inside your own transaction, in the way of ConfirmTx. The
+// units are for sale again once Run has counted them: within a second or so of
+// your commit. An unknown ID is order.ErrNotFound, and stays unknown.
+func (s *Service) CancelTx(ctx context.Context, tx pgx.Tx, id string) (order.Order, error) {
+	store, ok := s.config.Orders.(order.TxStore)
+	if !ok {
+		return order.Order{}, order.ErrNoTransactions
+	}
+	return store.CancelTx(ctx, tx, id)
+}
+
+// change carries out a change with others. While somebody's own transaction has
+// the order, it waits.
+func (s *Service) change(ctx context.Context, change order.Change) (order.Order, error) {
+	if err := change.Check(); err != nil {
+		return order.Order{}, err
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		changed, err := s.changes.Do(ctx, change)
+		if err != nil {
+			return order.Order{}, unknown(err)
+		}
+		if !errors.Is(changed.Err, order.ErrBusy) || !pause(ctx, wait) {
+			return changed.Order, unknown(changed.Err)
+		}
+	}
+}
+
+// changeBatch is what a batch of changes does. New supplies are on their way to
+// Redis before the callers hear of it.
+func (s *Service) changeBatch(ctx context.Context, changes []order.Change) ([]order.Changed, error) {
+	changed, counters, err := s.config.Orders.Change(ctx, changes)
+	if err != nil {
+		return nil, err
+	}
+	s.shelf.observeCounters(counters...)
+	for _, c := range changes {
+		if c.Action == order.Confirm || c.Action == order.ConfirmLate || c.Action == order.Extend {
+			continue // these give nothing back, and take nothing
+		}
+		for _, c := range counters {
+			s.settles.Post(settlement{counters: c, push: true}) // if the queue is full, the checks do it
+		}
+		break
+	}
+	return changed, nil
+}

@@ -1,0 +1,134 @@
+package booking
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// Expiry is what becomes of a hold whose time is over.
+type Expiry int
+
+// The answers of Config.BeforeExpire.
+const (
+	NotYet      Expiry = iota // it is not known: keep the hold, and ask again after a while
+	Expire                    // it was not paid: give the units back
+	ConfirmPaid               // it was paid: confirm the order, late as it is
+)
+
+const (
+	// dueAgain is for how long a due hold is left to the process that took it.
+	// After that it died, and another one does the work.
+	dueAgain = 2 * time.Second
+
+	// maxAsking bounds how many holds BeforeExpire is asked about at once, and
+	// askTimeout for how long. Then it is asked again after askAgain.
+	maxAsking  = 64
+	askTimeout = 5 * time.Second
+	askAgain   = 2 * askTimeout
+
+	// maxPages bounds the pages of one go, so that what can't be done now does
+	// not keep it busy.
+	maxPages = 100
+)
+
+// expire ends the holds whose time is over. Having looked is having done
+// something: that Postgres answers is all that it needs.
+func (s *Service) expire(ctx context.Context) (did bool, _ error) {
+	page, again := order.MaxCommits, dueAgain
+	if s.config.BeforeExpire != nil {
+		page, again = maxAsking, askAgain
+	}
+	for range maxPages {
+		due, err := s.due(ctx, again, page)
+		if err != nil || len(due) == 0 {
+			return err == nil, err
+		}
+		changes := make([]order.Change, len(due))
+		var asking errgroup.Group
+		for i, o := range due {
+			changes[i] = order.Change{ID: o.ID, Action: order.Expire}
+			if s.config.BeforeExpire != nil {
+				asking.Go(func() error {
+					changes[i] = s.decideExpiry(ctx, o)
+					return nil
+				})
+			}
+		}
+		asking.Wait() //nolint:errcheck // none fails
+		if err := s.changeAll(ctx, changes); err != nil {
+			return false, err
+		}
+		if len(due) < page {
+			break
+		}
+	}
+	return true, nil
+}
+
+func (s *Service) due(ctx context.Context, again time.Duration, limit int) ([]order.Order, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.config.Orders.Due(ctx, again, limit)
+}
+
+// decideExpiry asks about a hold. Whoever does not answer in time, or does not
+// know, is asked again when the hold is due again, within the bound.
+func (s *Service) decideExpiry(ctx context.Context, o order.Order) order.Change {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	answer := make(chan Expiry, 1)
+	go func() { answer <- s.config.BeforeExpire(ctx, o) }()
+	expiry := NotYet
+	select {
+	case expiry = <-answer:
+	case <-ctx.Done():
+	}
+	switch expiry {
+	case Expire:
+		return order.Change{ID: o.ID, Action: order.Expire}
+	case ConfirmPaid:
+		return order.Change{ID: o.ID, Action: order.ConfirmLate}
+	default:
+		return order.Change{ID: o.ID, Action: order.Expire, Hold: s.config.HoldGrace}
+	}
+}
+
+// changeAll makes changes whose orders somebody else may have changed meanwhile:
+// then there is nothing left to do, or the next time does it.
+func (s *Service) changeAll(ctx context.Context, changes []order.Change) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	_, err := s.changeBatch(ctx, changes)
+	return err
+}
+
+// count counts what was done to orders in their users' own transactions.
+func (s *Service) count(ctx context.Context) (did bool, _ error) {
+	for range maxPages {
+		ids, err := s.uncounted(ctx)
+		if err != nil || len(ids) == 0 {
+			return err == nil, err
+		}
+		changes := make([]order.Change, len(ids))
+		for i, id := range ids {
+			changes[i] = order.Change{ID: id, Action: order.Count}
+		}
+		if err := s.changeAll(ctx, changes); err != nil {
+			return false, err
+		}
+		if len(ids) < order.MaxCommits {
+			break
+		}
+	}
+	return true, nil
+}
+
+func (s *Service) uncounted(ctx context.Context) ([]string, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.config.Orders.Uncounted(ctx, order.MaxCommits)
+}

@@ -1,0 +1,30 @@
+package booking
+
+import (
+	"context"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// Movements lists up to limit movements of a SKU whose number is above after: 1
+// to order.MaxMovements of them, in the order in which they happened. They are the
+// ledger: every change of the SKU's capacity and of what is allocated, each
+// written in the transaction that made it, but for those of ConfirmTx and
+// CancelTx, which Run writes afterwards. An unknown SKU has none.
+func (s *Service) Movements(ctx context.Context, sku string, after int64, limit int) ([]order.Movement, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.config.Orders.Movements(ctx, sku, after, limit)
+}
+
+// Feed returns up to limit movements, 1 to order.MaxMovements, of any SKUs beyond
+// a cursor, and the cursor beyond these. It is an outbox: keep the cursor when you
+// are done with the movements, and begin with it after a crash. Then none is
+// missed, those of one SKU come in their order, and only those come again whose
+// cursor was not kept. No movements means that there are none at the moment: ask
+// again after a while.
+func (s *Service) Feed(ctx context.Context, after order.Cursor, limit int) ([]order.Movement, order.Cursor, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.config.Orders.Feed(ctx, after, limit)
+}

@@ -1,0 +1,154 @@
+package booking
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// PutOnSale makes SKUs, all of them or none, at most order.MaxItems at once, in
+// a handful of round trips. When it returns, Postgres has them, and buyers find
+// their units, or do as soon as Redis can be reached. A SKU that is there as the
+// item says is no error; otherwise it is order.ErrAlreadyOnSale. A pool that is
+// not there is order.ErrUnknownSKU.
+func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	counters, made, err := s.config.Orders.PutOnSale(ctx, items...)
+	if err != nil {
+		return unknown(err)
+	}
+	s.shelf.observeCounters(counters...)
+	var fresh, there []order.Counters
+	for i, c := range counters {
+		if made[i] {
+			fresh = append(fresh, c)
+		} else {
+			there = append(there, c)
+		}
+	}
+	if err := s.briefly(ctx, func(ctx context.Context) error { return s.bringAll(ctx, fresh, there) }); err != nil {
+		s.log.WarnContext(ctx, "lastunit: not all that was put on sale reached the inventory; the next check brings it",
+			"items", len(items), "error", err)
+	}
+	return nil
+}
+
+// bringAll loads SKUs that were only just made, by us, and brings others up to date.
+func (s *Service) bringAll(ctx context.Context, fresh, there []order.Counters) error {
+	if len(fresh) > 0 {
+		supplies := make([]inventory.Supply, len(fresh))
+		for i, c := range fresh {
+			supplies[i] = c.Supply()
+		}
+		if err := s.config.Inventory.Load(ctx, supplies...); err != nil {
+			return err
+		}
+		for _, c := range fresh {
+			s.shelf.observeLoaded(c)
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	differences, stocks, err := s.compareAll(ctx, there)
+	if err != nil {
+		return err
+	}
+	for i, c := range there {
+		if err := s.repair(ctx, c, stocks[i], differences[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetCapacity changes how many units there are of a SKU. When it returns,
+// Postgres has it, and buyers see it, or do as soon as Redis can be reached. It
+// may be less than what is sold: then nothing is sold until enough came back;
+// Stock says by how much it is over.
+//
+// It is done once under the adjustment's ID, however often it is asked for. The
+// Kind is set here. Left empty, an ID is made, and a call that fails can't be
+// repeated safely. It fails with order.ErrUnknownSKU, and with
+// order.ErrIdempotencyConflict if the ID was used for another adjustment.
+func (s *Service) SetCapacity(ctx context.Context, adjustment order.Adjustment) error {
+	adjustment.Kind = order.SetCapacity
+	return s.adjust(ctx, adjustment)
+}
+
+// Restock adds units to the capacity of a SKU. All else is as with SetCapacity.
+func (s *Service) Restock(ctx context.Context, adjustment order.Adjustment) error {
+	adjustment.Kind = order.Restock
+	return s.adjust(ctx, adjustment)
+}
+
+// WriteOff takes units off the capacity of a SKU: they are broken, or never came.
+// It takes at most what there is, which is inventory.ErrInvalid otherwise. All
+// else is as with SetCapacity.
+func (s *Service) WriteOff(ctx context.Context, adjustment order.Adjustment) error {
+	adjustment.Kind = order.WriteOff
+	return s.adjust(ctx, adjustment)
+}
+
+func (s *Service) adjust(ctx context.Context, adjustment order.Adjustment) error {
+	if adjustment.ID == "" {
+		adjustment.ID = rand.Text()
+	}
+	return s.alter(ctx, func(ctx context.Context) (order.Counters, error) {
+		return s.config.Orders.Adjust(ctx, adjustment)
+	})
+}
+
+// SetLimit changes how many units of a SKU one customer may have in live
+// orders: 1 to inventory.MaxQuantity, or order.NoLimit. Who has more keeps them.
+// The first limit of a SKU that was sold already reads all orders, while the SKU
+// is not sold. It fails with order.ErrUnknownSKU.
+func (s *Service) SetLimit(ctx context.Context, sku string, limit int64) error {
+	return s.alter(ctx, func(ctx context.Context) (order.Counters, error) {
+		return s.config.Orders.SetLimit(ctx, sku, limit)
+	})
+}
+
+// SetWindow changes when a SKU is sold: from opensAt on, until closesAt. Zero is
+// no such moment. Postgres's clock decides, at the commit of each order; Redis's
+// clock only spares the way there. What is held when it closes can be confirmed,
+// extended and reclaimed. It fails with order.ErrUnknownSKU.
+func (s *Service) SetWindow(ctx context.Context, sku string, opensAt, closesAt time.Time) error {
+	return s.alter(ctx, func(ctx context.Context) (order.Counters, error) {
+		return s.config.Orders.SetWindow(ctx, sku, opensAt, closesAt)
+	})
+}
+
+// Pause stops selling a SKU until Resume; what is held can be confirmed. When it
+// returns, no order that is not committed yet will be. It fails with
+// order.ErrUnknownSKU.
+func (s *Service) Pause(ctx context.Context, sku string) error {
+	return s.setPaused(ctx, sku, true)
+}
+
+// Resume goes on selling a SKU. It fails with order.ErrUnknownSKU.
+func (s *Service) Resume(ctx context.Context, sku string) error {
+	return s.setPaused(ctx, sku, false)
+}
+
+func (s *Service) setPaused(ctx context.Context, sku string, paused bool) error {
+	return s.alter(ctx, func(ctx context.Context) (order.Counters, error) {
+		return s.config.Orders.SetPaused(ctx, sku, paused)
+	})
+}
+
+// alter changes a SKU in Postgres and lets Redis have what comes of it.
+func (s *Service) alter(ctx context.Context, change func(context.Context) (order.Counters, error)) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	counters, err := change(ctx)
+	if err != nil {
+		return unknown(err)
+	}
+	s.bring(ctx, counters)
+	return nil
+}

@@ -92,7 +92,7 @@ func (a *attempt) ask(ctx context.Context, u int, r refusal) (meaning, error) {
 // by what the customer has.
 func (a *attempt) refusedToo(unit order.Line, r refusal, c order.Counters, used int64) error {
 	if err := c.Terms.At(unit.SKU, c.At); err != nil {
-		a.rivalled = true
+		a.rivalled = a.rivalled || r.window == nil || r.window.Unsettled > 0
 		return err
 	}
 	if c.CustomerLimit > 0 && used+unit.Quantity > c.CustomerLimit {

@@ -33,9 +33,9 @@ type attempt struct {
 	doubtfulDirect bool
 
 	// rivalled: an earlier try at this order, by whomever, may have units in
-	// Redis although this one is refused. Where only too few units are left it
-	// can't: its own would be in flight, unless more is taken in Redis than
-	// Postgres has.
+	// Redis although this one is refused. Where nothing is in flight that this one
+	// could not have, there is none: then Redis's count of it says so, unless more
+	// is taken there than Postgres has.
 	rivalled bool
 }
 

@@ -72,7 +72,7 @@ func (c *counters) refusal(r Request, now time.Time) error {
 	if why := c.terms.shut(now); why != nil && (c.terms.Paused || !r.Cleared) {
 		return &WindowError{
 			SKU: r.SKU, OpensAt: c.terms.OpensAt, ClosesAt: c.terms.ClosesAt, Err: why,
-			Epoch: c.Epoch, Version: c.Version,
+			Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}
 	}
 	if limit, inFlight := c.terms.CustomerLimit, c.inFlight[r.Customer]; limit > 0 && inFlight+r.Quantity > limit {

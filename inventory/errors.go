@@ -107,6 +107,7 @@ type WindowError struct {
 	SKU               string
 	OpensAt, ClosesAt time.Time // of the terms; zero for none
 	Err               error     // ErrNotOpen, ErrClosed or ErrPaused
+	Unsettled         int64     // units of the SKU that are neither settled nor restored; 0 if the order store decided
 
 	// Epoch and Version of the supply that it was decided on; 0 if the order
 	// store decided.

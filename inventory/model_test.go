@@ -143,7 +143,7 @@ func (c *modelStock) allows(r inventory.Request) error {
 	}
 	if why != nil {
 		return &inventory.WindowError{
-			SKU: r.SKU, OpensAt: c.terms.OpensAt, ClosesAt: c.terms.ClosesAt, Err: why, Epoch: c.Epoch, Version: c.Version,
+			SKU: r.SKU, OpensAt: c.terms.OpensAt, ClosesAt: c.terms.ClosesAt, Err: why, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}
 	}
 	if theirs := c.customers()[r.Customer]; c.terms.CustomerLimit > 0 && theirs+r.Quantity > c.terms.CustomerLimit {

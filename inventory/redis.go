@@ -202,10 +202,10 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 // refusal is the error for what the script refuses by the supply and the terms.
 func refusal(request Request, reply *reply) error {
 	sku, status := request.SKU, reply.text(0)
-	epoch, version, a, b := reply.number(2), reply.number(3), reply.number(4), reply.number(5)
+	epoch, version, a, b, unsettled := reply.number(2), reply.number(3), reply.number(4), reply.number(5), reply.number(6)
 	switch status {
 	case "short":
-		return shortOf(sku, request.Quantity, a, b, epoch, version)
+		return shortOf(sku, request.Quantity, a, unsettled, epoch, version)
 	case "limit":
 		return &LimitError{
 			SKU: sku, Limit: a, Requested: request.Quantity, InFlight: b, Epoch: epoch, Version: version,
@@ -213,7 +213,8 @@ func refusal(request Request, reply *reply) error {
 	}
 	why := map[string]error{"paused": ErrPaused, "unopened": ErrNotOpen, "closed": ErrClosed}[status]
 	return &WindowError{
-		SKU: sku, OpensAt: fromWindow(a), ClosesAt: fromWindow(b), Err: why, Epoch: epoch, Version: version,
+		SKU: sku, OpensAt: fromWindow(a), ClosesAt: fromWindow(b), Err: why,
+		Unsettled: unsettled, Epoch: epoch, Version: version,
 	}
 }
 

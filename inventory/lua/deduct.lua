@@ -14,9 +14,9 @@
 --
 -- Returns {status, now, ...}:
 --   {'deducted', now, epoch, seq, version, at}
---   {'paused' | 'unopened' | 'closed', now, epoch, version, opens_at, closes_at}
---   {'limit', now, epoch, version, limit, in_flight}       units of this customer
---   {'short', now, epoch, version, available, unsettled}
+--   {'paused' | 'unopened' | 'closed', now, epoch, version, opens_at, closes_at, unsettled}
+--   {'limit', now, epoch, version, limit, in_flight, unsettled}   in flight of this customer
+--   {'short', now, epoch, version, available, 0, unsettled}
 --   {'late', now}
 --   {'other', now}               the attempt is on record with another request
 --   {'unusable', now, why}       why is missing, foreign, garbage, behind or spent
@@ -69,7 +69,7 @@ if deadline > 0 and now > deadline then return {'late', now} end
 -- write may refuse. The attempt's field isn't there, so that nothing is written.
 local function no(status, a, b)
   redis.call('HDEL', key, 'd:' .. attempt)
-  return {status, now, stock.epoch, stock.version, a, b}
+  return {status, now, stock.epoch, stock.version, a, b, stock.unsettled}
 end
 
 if stock.paused == 1 then return no('paused', stock.opens_at, stock.closes_at) end
@@ -88,7 +88,7 @@ if stock.limit > 0 then
 end
 
 if stock.supply - stock.taken < quantity then
-  return no('short', stock.supply - stock.taken, stock.unsettled)
+  return no('short', stock.supply - stock.taken, 0)
 end
 if stock.seq >= BOUND or stock.taken + quantity > BOUND then return {'unusable', now, 'spent'} end
 

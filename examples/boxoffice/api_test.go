@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"testing"
 	"time"
@@ -81,7 +82,13 @@ func TestIDsInPaths(t *testing.T) {
 			stock := parseAnswer[booking.Stock](t, ask(t, h, "GET", "/api/v1/events/"+url.PathEscape(sku), ""))
 			assert.Equal(t, sku, stock.SKU)
 			assert.EqualValues(t, 1, stock.Allocated)
+			assert.Equal(t, id, parseAnswer[order.Order](t, ask(t, h, "POST", "/api/v1/orders/"+escaped+"/confirm", "")).ID)
 			assert.Equal(t, order.Cancelled, parseAnswer[order.Order](t, ask(t, h, "DELETE", "/api/v1/orders/"+escaped, "")).Status)
+			escapedSKU := url.PathEscape(sku)
+			assert.True(t, parseAnswer[booking.Stock](t, ask(t, h, "POST", "/api/v1/events/"+escapedSKU+"/pause", "")).Paused)
+			assert.EqualValues(t, 3, parseAnswer[movementsPage](t, ask(t, h, "GET", "/api/v1/events/"+escapedSKU+"/movements", "")).Next)
+			stocks := parseAnswer[struct{ Events []booking.Stock }](t, ask(t, h, "GET", "/api/v1/events?sku="+url.QueryEscape(sku), "")).Events
+			assert.Equal(t, sku, stocks[0].SKU)
 		})
 	}
 }
@@ -123,17 +130,35 @@ func TestErrors(t *testing.T) {
 		status               int
 		code                 string
 	}{
-		"sold out":        {"POST", "/api/v1/book", `{"id":"x","customer":"c","lines":[{"sku":"floor","quantity":2}]}`, 409, "sold_out"},
-		"unknown SKU":     {"POST", "/api/v1/book", `{"id":"x","customer":"c","lines":[{"sku":"none","quantity":2}]}`, 404, "unknown_sku"},
-		"unknown event":   {"GET", "/api/v1/events/none", "", 404, "unknown_sku"},
-		"conflict":        {"POST", "/api/v1/book", `{"id":"there","customer":"other","lines":[{"sku":"floor","quantity":1}]}`, 409, "idempotency_conflict"},
-		"cancelled":       {"POST", "/api/v1/book", `{"id":"gone","customer":"c","lines":[{"sku":"floor","quantity":1}]}`, 409, "cancelled"},
-		"no such order":   {"GET", "/api/v1/orders/none", "", 404, "not_found"},
-		"other capacity":  {"POST", "/api/v1/events", `{"sku":"floor","capacity":3}`, 409, "already_on_sale"},
-		"no such path":    {"GET", "/nothing", "", 404, "not_found"},
-		"other method":    {"PUT", "/api/v1/book", "", 405, "method_not_allowed"},
-		"no order":        {"DELETE", "/api/v1/orders/", "", 404, "not_found"},
-		"long ID in path": {"GET", "/api/v1/orders/" + long(129), "", 400, "invalid_request"},
+		"sold out":            {"POST", "/api/v1/book", `{"id":"x","customer":"c","lines":[{"sku":"floor","quantity":2}]}`, 409, "sold_out"},
+		"unknown SKU":         {"POST", "/api/v1/book", `{"id":"x","customer":"c","lines":[{"sku":"none","quantity":2}]}`, 404, "unknown_sku"},
+		"unknown event":       {"GET", "/api/v1/events/none", "", 404, "unknown_sku"},
+		"conflict":            {"POST", "/api/v1/book", `{"id":"there","customer":"other","lines":[{"sku":"floor","quantity":1}]}`, 409, "idempotency_conflict"},
+		"cancelled":           {"POST", "/api/v1/book", `{"id":"gone","customer":"c","lines":[{"sku":"floor","quantity":1}]}`, 409, "cancelled"},
+		"no such order":       {"GET", "/api/v1/orders/none", "", 404, "not_found"},
+		"other capacity":      {"POST", "/api/v1/events", `{"sku":"floor","capacity":3}`, 409, "already_on_sale"},
+		"confirm nothing":     {"POST", "/api/v1/orders/none/confirm", "", 404, "not_found"},
+		"extend nothing":      {"POST", "/api/v1/orders/none/extend", `{"ttl":"1s"}`, 404, "not_found"},
+		"reclaim nothing":     {"POST", "/api/v1/orders/none/reclaim", "", 404, "not_found"},
+		"confirm gone":        {"POST", "/api/v1/orders/gone/confirm", "", 409, "cancelled"},
+		"extend gone":         {"POST", "/api/v1/orders/gone/extend", `{"ttl":"1s"}`, 409, "cancelled"},
+		"reclaim gone":        {"POST", "/api/v1/orders/gone/reclaim", "", 409, "cancelled"},
+		"hold of none":        {"POST", "/api/v1/hold", `{"id":"x","customer":"c","lines":[{"sku":"none","quantity":2}],"ttl":"1s"}`, 404, "unknown_sku"},
+		"hold what is booked": {"POST", "/api/v1/hold", `{"id":"there","customer":"c","lines":[{"sku":"floor","quantity":1}],"ttl":"1s"}`, 409, "idempotency_conflict"},
+		"adjust nothing":      {"POST", "/api/v1/events/none/capacity", `{"id":"x","kind":"restock","units":1}`, 404, "unknown_sku"},
+		"limit nothing":       {"PUT", "/api/v1/events/none/limit", `{"customer_limit":1}`, 404, "unknown_sku"},
+		"window nothing":      {"PUT", "/api/v1/events/none/window", `{"opens_at":null,"closes_at":null}`, 404, "unknown_sku"},
+		"pause nothing":       {"POST", "/api/v1/events/none/pause", "", 404, "unknown_sku"},
+		"resume nothing":      {"POST", "/api/v1/events/none/resume", "", 404, "unknown_sku"},
+		"stocks of none":      {"GET", "/api/v1/events?sku=floor&sku=none", "", 404, "unknown_sku"},
+		"movements of none":   {"GET", "/api/v1/events/none/movements", "", 404, "unknown_sku"},
+		"draw on nothing":     {"POST", "/api/v1/events", `{"sku":"x","capacity":3,"draws":[{"sku":"none","quantity":1}]}`, 404, "unknown_sku"},
+		"other limit":         {"POST", "/api/v1/events", `{"sku":"floor","capacity":2,"customer_limit":1}`, 409, "already_on_sale"},
+		"get a feed":          {"GET", "/api/v1/feed", "", 405, "method_not_allowed"},
+		"no such path":        {"GET", "/nothing", "", 404, "not_found"},
+		"other method":        {"PUT", "/api/v1/book", "", 405, "method_not_allowed"},
+		"no order":            {"DELETE", "/api/v1/orders/", "", 404, "not_found"},
+		"long ID in path":     {"GET", "/api/v1/orders/" + long(129), "", 400, "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -150,6 +175,83 @@ func TestErrors(t *testing.T) {
 	assert.Equal(t, "POST", ask(t, h, "PUT", "/api/v1/book", "").Header().Get("Allow"))
 }
 
+// Each error that has facts has them as fields; what may change soon is a 503.
+func TestFacts(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 12, 1, 20, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		err    error
+		status int
+		want   string
+	}{
+		{
+			&inventory.LimitError{SKU: "a", Limit: 4, Requested: 3, Used: 2}, 409,
+			`{"code":"limit_exceeded","message":"SKU \"a\": customer limit exceeded: 3 requested, 2 used, 0 in flight, at most 4 for one customer",
+			"sku":"a","customer_limit":4,"requested":3,"used":2}`,
+		},
+		{
+			&inventory.LimitError{SKU: "a", Limit: 4, Requested: 3, Used: 0, InFlight: 2}, 503,
+			`{"code":"try_again","message":"no units available at the moment, try again","sku":"a","customer_limit":4,"requested":3,"used":0}`,
+		},
+		{
+			&inventory.WindowError{SKU: "a", OpensAt: at, Err: inventory.ErrNotOpen}, 409,
+			`{"code":"not_open","message":"SKU \"a\": not open yet: it opens at 2026-12-01T20:00:00Z","sku":"a","opens_at":"2026-12-01T20:00:00Z"}`,
+		},
+		{
+			&inventory.WindowError{SKU: "a", OpensAt: at, ClosesAt: at.Add(time.Hour), Err: inventory.ErrClosed}, 409,
+			`{"code":"closed","message":"SKU \"a\": closed: it closed at 2026-12-01T21:00:00Z","sku":"a",
+			"opens_at":"2026-12-01T20:00:00Z","closes_at":"2026-12-01T21:00:00Z"}`,
+		},
+		{
+			&inventory.WindowError{SKU: "a", Err: inventory.ErrPaused}, 409,
+			`{"code":"paused","message":"SKU \"a\": paused","sku":"a"}`,
+		},
+		{
+			&failed{"4711", &order.HoldExpiredError{ID: "4711", ExpiredAt: at, Left: []order.Line{{SKU: "a", Quantity: 0}}}}, 409,
+			`{"code":"hold_expired","message":"order \"4711\": the hold has expired at 2026-12-01T20:00:00Z","id":"4711",
+			"expired_at":"2026-12-01T20:00:00Z","left":[{"sku":"a","quantity":0}]}`,
+		},
+		{
+			&order.OrderError{ID: "4711", Err: order.ErrBusy}, 503,
+			`{"code":"busy","message":"` + order.ErrBusy.Error() + `, try again","id":"4711"}`,
+		},
+		{
+			&failed{"adjustment", &order.AdjustmentError{ID: "adjustment", Err: order.ErrIdempotencyConflict}}, 409,
+			`{"code":"idempotency_conflict","message":"the ID was used for something else","id":"adjustment"}`,
+		},
+		{
+			fmt.Errorf("%w: check constraint secret", order.ErrRejected), 422,
+			`{"code":"rejected","message":"rejected by the database"}`,
+		},
+	} {
+		w := httptest.NewRecorder()
+		writeProblem(w, explain(httptest.NewRequest("POST", "/", nil), test.err))
+		assert.Equal(t, test.status, w.Code)
+		assert.JSONEq(t, `{"error":`+test.want+`}`, w.Body.String())
+		assert.Equal(t, test.status == 503, w.Header().Get("Retry-After") == "1")
+		assert.Equal(t, test.status == 503, retryable(&refusal{Code: explain(httptest.NewRequest("POST", "/", nil), test.err).Code}))
+	}
+}
+
+// A page of another site can't make a visitor's browser change anything.
+func TestCrossOrigin(t *testing.T) {
+	t.Parallel()
+	h := handler(t)
+	ask(t, h, "POST", "/api/v1/events", `{"sku":"floor","capacity":1}`)
+	for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"} {
+		from := func(r *http.Request) { r.Header.Set(name, value) }
+		for _, target := range []string{"/api/v1/events/floor/pause", "/api/v1/orders/x/confirm"} {
+			a := ask(t, h, "POST", target, "", from)
+			assert.Equal(t, http.StatusForbidden, a.Code)
+			assert.Equal(t, "cross_origin", a.problem.Code)
+		}
+		assert.Equal(t, http.StatusForbidden, ask(t, h, "DELETE", "/api/v1/orders/x", "", from).Code)
+		assert.False(t, parseAnswer[booking.Stock](t, ask(t, h, "GET", "/api/v1/events/floor", "", from)).Paused)
+	}
+	same := func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-origin") }
+	assert.Equal(t, http.StatusOK, ask(t, h, "POST", "/api/v1/events/floor/pause", "", same).Code)
+}
+
 // Units that are in flight elsewhere may come back.
 func TestTryAgain(t *testing.T) {
 	t.Parallel()
@@ -159,7 +261,7 @@ func TestTryAgain(t *testing.T) {
 	counters, err := on.orders.Counters(t.Context(), "floor")
 	require.NoError(t, err)
 	_, err = on.inventory.Deduct(t.Context(), inventory.Request{
-		SKU: "floor", Store: counters[0].Store, Attempt: "of another process", OrderID: "other", Quantity: 1,
+		SKU: "floor", Store: counters[0].Store, Attempt: "of another process", OrderID: "other", Customer: "other", Quantity: 1,
 	})
 	require.NoError(t, err)
 
@@ -177,11 +279,24 @@ func TestFailuresTellNothing(t *testing.T) {
 	secret := errors.New("dial tcp 10.1.2.3:5432: user=admin password=hunter2 select")
 	on.orders = failing{on.orders, fmt.Errorf("%w: %w", order.ErrUnavailable, secret)}
 	h := newAPI(newShop(t, on), func(context.Context) error { return secret }, quiet)
-	const book = `{"id":"x","customer":"c","lines":[{"sku":"floor","quantity":1}]}`
+	const (
+		book    = `{"id":"x","customer":"c","lines":[{"sku":"floor","quantity":1}]}`
+		hold    = `{"id":"x","customer":"c","lines":[{"sku":"floor","quantity":1}],"ttl":"1s"}`
+		unknown = "it may have been done or not: send the same request again, with the same ID"
+	)
 	for _, test := range []struct{ method, target, body, code, message string }{
-		{"POST", "/api/v1/book", book, "outcome_unknown", "it may have been done or not: send the same request again, with the same ID"},
-		{"POST", "/api/v1/events", `{"sku":"floor","capacity":1}`, "outcome_unknown", "it may have been done or not: send the same request again, with the same ID"},
-		{"DELETE", "/api/v1/orders/x", "", "outcome_unknown", "it may have been done or not: send the same request again, with the same ID"},
+		{"POST", "/api/v1/book", book, "outcome_unknown", unknown},
+		{"POST", "/api/v1/events", `{"sku":"floor","capacity":1}`, "outcome_unknown", unknown},
+		{"DELETE", "/api/v1/orders/x", "", "outcome_unknown", unknown},
+		{"POST", "/api/v1/hold", hold, "outcome_unknown", unknown},
+		{"POST", "/api/v1/orders/x/confirm", "", "outcome_unknown", unknown},
+		{"POST", "/api/v1/orders/x/extend", `{"ttl":"1s"}`, "outcome_unknown", unknown},
+		{"POST", "/api/v1/orders/x/reclaim", "", "outcome_unknown", unknown},
+		{"POST", "/api/v1/events/x/capacity", `{"id":"x","kind":"restock","units":1}`, "outcome_unknown", unknown},
+		{"POST", "/api/v1/events/x/pause", "", "outcome_unknown", unknown},
+		{"GET", "/api/v1/events?sku=x", "", "unavailable", "the service can't answer at the moment, try again"},
+		{"GET", "/api/v1/events/x/movements", "", "unavailable", "the service can't answer at the moment, try again"},
+		{"POST", "/api/v1/feed", `{}`, "unavailable", "the service can't answer at the moment, try again"},
 		{"GET", "/api/v1/orders/x", "", "unavailable", "the service can't answer at the moment, try again"},
 		{"GET", "/api/v1/events/x", "", "unavailable", "the service can't answer at the moment, try again"},
 		{"GET", "/healthz", "", "unavailable", "a server behind the service does not answer"},

@@ -92,6 +92,10 @@ func (a *audit) compare(ctx context.Context, on *stores, shop *booking.Service, 
 	if a.drift > 0 {
 		a.notes = append(a.notes, fmt.Sprintf("Redis has %+v", stocks[0]))
 	}
+	if by := unbalanced(tallies[0]); by > 0 {
+		a.drift += by
+		a.notes = append(a.notes, fmt.Sprintf("the ledger does not balance: %+v", tallies[0]))
+	}
 	for _, d := range differences {
 		a.notes = append(a.notes, fmt.Sprintf("Reconcile reports %+v", d))
 		if d.Kind != booking.KindUnsettled { // those are counted
@@ -101,6 +105,19 @@ func (a *audit) compare(ctx context.Context, on *stores, shop *booking.Service, 
 		}
 	}
 	return nil
+}
+
+// unbalanced is by how many units the counters, the orders and the ledger are
+// apart; 0 if they agree.
+func unbalanced(t order.Tally) int64 {
+	if t.Balanced() {
+		return 0
+	}
+	by := distance(t.Counters.Allocated, t.Held+t.Confirmed+t.Uncounted)
+	if t.Ledger {
+		by += distance(t.MovedCapacity, t.Counters.Capacity) + distance(t.MovedAllocated, t.Counters.Allocated)
+	}
+	return max(1, by)
 }
 
 // findLost counts the acknowledged orders that are not confirmed in the store

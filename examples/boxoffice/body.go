@@ -15,27 +15,24 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-// maxBody is enough for an order of order.MaxLines lines.
-const maxBody = 64 << 10
+const (
+	// maxBody is enough for an order of order.MaxLines lines.
+	maxBody = 64 << 10
+
+	// maxLargeBody is enough for order.MaxItems events, in a CSV file or in the
+	// cursor of a feed, with IDs of the greatest length.
+	maxLargeBody = 4 << 20
+)
 
 // read reads a request's body, one JSON object, into a struct.
-func read(r *http.Request, into any) error {
+func read(r *http.Request, most int64, into any) error {
 	// Also so that a page in a browser can't post here by a plain form.
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" {
+	if mediaType(r) != "application/json" {
 		return &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "want Content-Type: application/json"}
 	}
-	// Go's server gives the body its deadline, and closes the connection if
-	// there is more than this.
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return &problem{status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: fmt.Sprintf("the body has more than %d bytes", maxBody)}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &problem{status: http.StatusRequestTimeout, Code: "timeout", Message: "the body came too slowly"}
-	case err != nil:
-		return &inventory.InvalidError{Field: "body", Reason: "could not be read"}
+	body, err := readAll(r, most)
+	if err != nil {
+		return err
 	}
 	// Package json would replace bad bytes, and so make two IDs one.
 	if !utf8.Valid(body) {
@@ -51,6 +48,52 @@ func read(r *http.Request, into any) error {
 		return &inventory.InvalidError{Field: "body", Reason: "goes on after the JSON object"}
 	}
 	return nil
+}
+
+// readNothing is for what has no body, or an empty object: anything in it would
+// be lost on us.
+func readNothing(r *http.Request) error {
+	if r.Body == http.NoBody {
+		return nil
+	}
+	return read(r, maxBody, &struct{}{})
+}
+
+// mediaType is the body's type, without parameters; empty if it is none.
+func mediaType(r *http.Request) string {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return media
+}
+
+// readAll reads the body. Go's server gives it its deadline, and closes the
+// connection if there is more than this.
+func readAll(r *http.Request, most int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &problem{status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: fmt.Sprintf("the body has more than %d bytes", most)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &problem{status: http.StatusRequestTimeout, Code: "timeout", Message: "the body came too slowly"}
+	case err != nil:
+		return nil, &inventory.InvalidError{Field: "body", Reason: "could not be read"}
+	}
+	return body, nil
+}
+
+// nullable is a JSON field that may be null, which is not the same as absent.
+type nullable[T any] struct {
+	given bool
+	value *T
+}
+
+// UnmarshalJSON is called only if the field is there.
+func (n *nullable[T]) UnmarshalJSON(text []byte) error {
+	n.given = true
+	return json.Unmarshal(text, &n.value)
 }
 
 // badJSON says what is wrong in the client's words, not in Go's.

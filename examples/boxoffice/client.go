@@ -77,7 +77,11 @@ func (c *client) post(ctx context.Context, path string, request, answer any) err
 }
 
 func retryable(no *refusal) bool {
-	return no.Code == "try_again" || no.Code == "outcome_unknown" || no.Code == "unavailable"
+	switch no.Code {
+	case "try_again", "busy", "outcome_unknown", "unavailable":
+		return true
+	}
+	return false
 }
 
 func (c *client) try(ctx context.Context, path string, body []byte, answer any) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -16,29 +17,41 @@ type problem struct {
 
 	Code      string `json:"code"`
 	Message   string `json:"message"`
-	ID        string `json:"id,omitempty"`    // of the order
+	ID        string `json:"id,omitempty"`    // of the order, or of the adjustment
 	Field     string `json:"field,omitempty"` // of the request
 	SKU       string `json:"sku,omitempty"`
-	Requested *int64 `json:"requested,omitempty"`
-	Available *int64 `json:"available,omitempty"`
+	Requested *int64 `json:"requested,omitempty"` // units
+	Available *int64 `json:"available,omitempty"` // units
+
+	// Of the customer's limit: what it is, and how much of it is used.
+	CustomerLimit int64  `json:"customer_limit,omitempty"`
+	Used          *int64 `json:"used,omitempty"`
+
+	// Of a sale that is not open.
+	OpensAt  time.Time `json:"opens_at,omitzero"`
+	ClosesAt time.Time `json:"closes_at,omitzero"`
+
+	// Of a hold that has expired: when, and how many units of each SKU are left.
+	ExpiredAt time.Time    `json:"expired_at,omitzero"`
+	Left      []order.Line `json:"left,omitempty"`
 }
 
 func (p *problem) Error() string { return p.Message }
 
-// orderFailed names the order that an error is about.
-type orderFailed struct {
+// failed names the order, or the adjustment, that an error is about.
+type failed struct {
 	id  string
 	err error
 }
 
-func (e *orderFailed) Error() string { return e.err.Error() }
-func (e *orderFailed) Unwrap() error { return e.err }
+func (e *failed) Error() string { return e.err.Error() }
+func (e *failed) Unwrap() error { return e.err }
 
 // fail answers with an error. What is behind an error of ours, such as the
 // address of a server, goes to the log alone.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := explain(r, err)
-	if p.status >= 500 && p.Code != "try_again" && r.Context().Err() == nil {
+	if p.status >= 500 && p.Code != "try_again" && p.Code != "busy" && r.Context().Err() == nil {
 		a.log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)
 	}
 	writeProblem(w, p)
@@ -51,10 +64,10 @@ func explain(r *http.Request, err error) *problem {
 		return p
 	}
 	p = kind(r, err)
-	var failed *orderFailed
+	var named *failed
 	var ofOrder *order.OrderError
-	if errors.As(err, &failed) {
-		p.ID = failed.id
+	if errors.As(err, &named) {
+		p.ID = named.id
 	} else if errors.As(err, &ofOrder) {
 		p.ID = ofOrder.ID
 	}
@@ -66,6 +79,9 @@ func explain(r *http.Request, err error) *problem {
 
 func kind(r *http.Request, err error) *problem {
 	var short *inventory.StockError
+	var limit *inventory.LimitError
+	var window *inventory.WindowError
+	var expired *order.HoldExpiredError
 	var invalid *inventory.InvalidError
 	var ofSKU *order.SKUError
 	switch {
@@ -78,6 +94,16 @@ func kind(r *http.Request, err error) *problem {
 			p.status, p.Code, p.Message = http.StatusServiceUnavailable, "try_again", inventory.ErrTryAgain.Error()
 		}
 		return p
+	case errors.As(err, &limit):
+		p := &problem{status: http.StatusConflict, Code: "limit_exceeded", SKU: limit.SKU, CustomerLimit: limit.Limit, Requested: &limit.Requested, Used: &limit.Used}
+		if errors.Is(err, inventory.ErrTryAgain) {
+			p.status, p.Code, p.Message = http.StatusServiceUnavailable, "try_again", inventory.ErrTryAgain.Error()
+		}
+		return p
+	case errors.As(err, &window):
+		return &problem{status: http.StatusConflict, Code: closed(window), SKU: window.SKU, OpensAt: window.OpensAt, ClosesAt: window.ClosesAt}
+	case errors.As(err, &expired):
+		return &problem{status: http.StatusConflict, Code: "hold_expired", ExpiredAt: expired.ExpiredAt, Left: expired.Left}
 	case errors.As(err, &invalid):
 		return &problem{status: http.StatusBadRequest, Code: "invalid_request", Field: invalid.Field}
 	case errors.Is(err, order.ErrUnknownSKU):
@@ -95,17 +121,30 @@ func kind(r *http.Request, err error) *problem {
 	case errors.Is(err, order.ErrNotFound):
 		return &problem{status: http.StatusNotFound, Code: "not_found"}
 	case errors.Is(err, order.ErrIdempotencyConflict):
-		return &problem{status: http.StatusConflict, Code: "idempotency_conflict"}
+		return &problem{status: http.StatusConflict, Code: "idempotency_conflict", Message: order.ErrIdempotencyConflict.Error()}
 	case errors.Is(err, order.ErrCancelled):
 		return &problem{status: http.StatusConflict, Code: "cancelled"}
 	case errors.Is(err, order.ErrRejected):
 		return &problem{status: http.StatusUnprocessableEntity, Code: "rejected", Message: order.ErrRejected.Error()}
+	case errors.Is(err, order.ErrBusy):
+		return &problem{status: http.StatusServiceUnavailable, Code: "busy", Message: order.ErrBusy.Error() + ", try again"}
 	case errors.Is(err, order.ErrUnavailable): // of what only reads
 		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the service can't answer at the moment, try again"}
 	case r.Pattern == "GET /healthz":
 		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "a server behind the service does not answer"}
 	}
 	return &problem{status: http.StatusInternalServerError, Code: "internal", Message: "internal error"}
+}
+
+// closed says in what way a sale is not open.
+func closed(window *inventory.WindowError) string {
+	switch {
+	case errors.Is(window, inventory.ErrPaused):
+		return "paused"
+	case errors.Is(window, inventory.ErrNotOpen):
+		return "not_open"
+	}
+	return "closed"
 }
 
 func writeProblem(w http.ResponseWriter, p *problem) {

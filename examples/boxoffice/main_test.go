@@ -97,6 +97,27 @@ func handler(t testing.TB) http.Handler {
 	return newAPI(newShop(t, on), on.ping, quiet)
 }
 
+// onBoth runs a test on stores inside it, and on real servers.
+func onBoth(t *testing.T, test func(t *testing.T, h http.Handler)) {
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, handler(t))
+	})
+	t.Run("real servers", func(t *testing.T) {
+		t.Parallel()
+		test(t, serverHandler(t))
+	})
+}
+
+// serverHandler is the service's handler over real servers.
+func serverHandler(t *testing.T) http.Handler {
+	t.Helper()
+	on := outside(t, servertest.SharedRedis(t), servertest.SharedPostgres(t).Database(t))
+	shop := newShop(t, on)
+	start(t, on, shop)
+	return newAPI(shop, on.ping, quiet)
+}
+
 // answered is what a handler answered.
 type answered struct {
 	*httptest.ResponseRecorder
@@ -146,16 +167,32 @@ type failing struct {
 	err error
 }
 
-func (f failing) PutOnSale(context.Context, order.Item) (order.Counters, error) {
-	return order.Counters{}, f.err
+func (f failing) PutOnSale(context.Context, ...order.Item) ([]order.Counters, []bool, error) {
+	return nil, nil, f.err
 }
 
 func (f failing) Counters(context.Context, ...string) ([]order.Counters, error) { return nil, f.err }
 
 func (f failing) Order(context.Context, string) (order.Order, error) { return order.Order{}, f.err }
 
-func (f failing) Cancel(context.Context, string) (order.Order, []order.Counters, error) {
-	return order.Order{}, nil, f.err
+func (f failing) Change(context.Context, []order.Change) ([]order.Changed, []order.Counters, error) {
+	return nil, nil, f.err
+}
+
+func (f failing) Adjust(context.Context, order.Adjustment) (order.Counters, error) {
+	return order.Counters{}, f.err
+}
+
+func (f failing) SetPaused(context.Context, string, bool) (order.Counters, error) {
+	return order.Counters{}, f.err
+}
+
+func (f failing) Movements(context.Context, string, int64, int) ([]order.Movement, error) {
+	return nil, f.err
+}
+
+func (f failing) Feed(context.Context, order.Cursor, int) ([]order.Movement, order.Cursor, error) {
+	return nil, nil, f.err
 }
 
 // within fails the test if something does not end soon.

@@ -104,7 +104,7 @@ func TestAuditSeesWhatIsWrong(t *testing.T) {
 	// A unit that nobody settles, as long as Run does not sweep.
 	counters, err := on.orders.Counters(t.Context(), "floor")
 	require.NoError(t, err)
-	stray, err := on.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: counters[0].Store, Attempt: "x", OrderID: "x", Quantity: 1})
+	stray, err := on.inventory.Deduct(t.Context(), inventory.Request{SKU: "floor", Store: counters[0].Store, Attempt: "x", OrderID: "x", Customer: "c", Quantity: 1})
 	require.NoError(t, err)
 	assert.Equal(t, "audit: capacity=3 sold=2 oversold=0 lost=0 drift=2", look(booked...).String(), "one too few, one unsettled")
 	require.NoError(t, on.inventory.Restore(t.Context(), stray))
@@ -129,6 +129,44 @@ func TestAuditSeesWhatIsWrong(t *testing.T) {
 	a = &audit{capacity: 0}
 	require.NoError(t, a.compare(t.Context(), on, shop, item.SKU))
 	assert.EqualValues(t, 1, a.oversold)
+}
+
+// unbalancedOrders are orders whose sums are not those of the counters.
+type unbalancedOrders struct {
+	order.Store
+	change func(*order.Tally)
+}
+
+func (u unbalancedOrders) Tally(ctx context.Context, skus ...string) ([]order.Tally, error) {
+	tallies, err := u.Store.Tally(ctx, skus...)
+	for i := range tallies {
+		u.change(&tallies[i])
+	}
+	return tallies, err
+}
+
+func TestAuditSeesTheLedger(t *testing.T) {
+	t.Parallel()
+	on := inside(t)
+	shop := newShop(t, on) // it sees the books as they are
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 3}))
+	orders := on.orders
+	for name, test := range map[string]struct {
+		change func(*order.Tally)
+		drift  int64
+	}{
+		"right":                 {func(*order.Tally) {}, 0},
+		"the ledger is off":     {func(t *order.Tally) { t.Ledger, t.MovedCapacity = false, 0 }, 0},
+		"capacity not moved":    {func(t *order.Tally) { t.MovedCapacity -= 2 }, 2},
+		"sold, but not moved":   {func(t *order.Tally) { t.MovedAllocated -= 3 }, 3},
+		"counted, without them": {func(t *order.Tally) { t.Counters.Allocated, t.MovedAllocated = 1, 1 }, 1},
+	} {
+		a := &audit{capacity: 3}
+		on.orders = unbalancedOrders{orders, test.change}
+		require.NoError(t, a.compare(t.Context(), on, shop, "floor"))
+		assert.Equal(t, test.drift, a.drift, name)
+		assert.Equal(t, test.drift == 0, a.clean(0), name)
+	}
 }
 
 // A connection that breaks, and an answer that is not definite, are asked about

@@ -16,6 +16,7 @@ type settings struct {
 	redis    string
 	postgres string
 	prefix   string
+	imports  string
 
 	rush     int
 	capacity int64
@@ -32,6 +33,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	flags.StringVar(&s.redis, "redis", "", "`URL` of Redis; defaults to $REDIS_URL. Without it and -postgres, all is inside the process")
 	flags.StringVar(&s.postgres, "postgres", "", "`URL` of PostgreSQL; defaults to $DATABASE_URL")
 	flags.StringVar(&s.prefix, "prefix", inventory.DefaultKeyPrefix, "what the keys in Redis begin with")
+	flags.StringVar(&s.imports, "import", "", "CSV `file` whose items are put on sale before it opens; one that is on sale in another way is an error")
 	flags.IntVar(&s.rush, "rush", 0, "send this many `buyers` at one event, audit, and exit")
 	flags.Int64Var(&s.capacity, "capacity", 1000, "`units` on sale in the rush")
 	flags.IntVar(&s.atOnce, "at-once", 500, "`buyers` at one time in the rush")
@@ -56,6 +58,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 		return s, errors.New("there is a Redis (-redis or REDIS_URL) but no PostgreSQL: give -postgres or DATABASE_URL too, or neither")
 	case s.redis == "" && s.postgres != "":
 		return s, errors.New("there is a PostgreSQL (-postgres or DATABASE_URL) but no Redis: give -redis or REDIS_URL too, or neither")
+	case given["import"] && s.imports == "":
+		return s, errors.New("-import is empty, want a file")
 	case given["rush"] && s.rush < 1:
 		return s, fmt.Errorf("-rush is %d, want at least 1", s.rush)
 	case s.rush == 0 && (given["capacity"] || given["at-once"]):

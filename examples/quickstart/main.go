@@ -9,9 +9,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -20,12 +17,7 @@ import (
 func main() { run(context.Background(), os.Stdout) }
 
 func run(ctx context.Context, w io.Writer) {
-	server, err := miniredis.Run() // a Redis inside this program
-	must(err)
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer client.Close()
-	shop, err := booking.New(booking.Config{Inventory: inventory.NewRedis(client), Orders: order.NewMemory()})
+	shop, err := booking.New(booking.Config{Inventory: inventory.NewMemory(), Orders: order.NewMemory()})
 	must(err)
 	must(shop.PutOnSale(ctx, order.Item{SKU: "seat", Capacity: 2}))
 	working, stop := context.WithCancel(ctx)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/lastunit/lastunit/internal/gather"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -81,13 +82,20 @@ func (s *Service) change(ctx context.Context, change order.Change) (order.Order,
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
+	var busy error
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
 		changed, err := s.changes.Do(ctx, change)
-		if err != nil {
+		switch {
+		case busy != nil && errors.Is(err, gather.ErrNotSent):
+			return order.Order{}, busy // that is all that we know
+		case err != nil:
 			return order.Order{}, unknown(err)
-		}
-		if !errors.Is(changed.Err, order.ErrBusy) || !pause(ctx, wait) {
+		case !errors.Is(changed.Err, order.ErrBusy):
 			return changed.Order, unknown(changed.Err)
+		}
+		busy = changed.Err
+		if !pause(ctx, wait) {
+			return order.Order{}, busy
 		}
 	}
 }

@@ -27,12 +27,17 @@ type Stock struct {
 	OpensAt       time.Time `json:"opens_at,omitzero"`        // zero for no such moment
 	ClosesAt      time.Time `json:"closes_at,omitzero"`       // zero for no such moment
 	Paused        bool      `json:"paused"`
+
+	Draws []order.Line `json:"draws,omitempty"` // what one unit takes of pools, those of pools included
 }
 
 // Stock returns what there is of a SKU. Capacity and Allocated are exact; the
 // rest changes while it is read. Where Redis does not answer or lost its
 // counters, InFlight is 0. It fails with order.ErrUnknownSKU.
 func (s *Service) Stock(ctx context.Context, sku string) (Stock, error) {
+	if err := inventory.CheckID("sku", sku); err != nil {
+		return Stock{}, err
+	}
 	stocks, err := s.Stocks(ctx, sku)
 	if err != nil {
 		return Stock{}, err
@@ -61,6 +66,7 @@ func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
 			SKU: sku, Capacity: c.Capacity, Allocated: c.Allocated, InFlight: inFlight[sku],
 			Over: max(0, -c.Left()), Available: available(sku),
 			CustomerLimit: c.CustomerLimit, OpensAt: c.OpensAt, ClosesAt: c.ClosesAt, Paused: c.Paused,
+			Draws: c.Draws,
 		}
 		for _, draw := range c.Draws {
 			stocks[i].Available = min(stocks[i].Available, available(draw.SKU)/draw.Quantity)

@@ -87,8 +87,20 @@ func (e *HoldExpiredError) Error() string {
 // Unwrap is ErrHoldExpired.
 func (e *HoldExpiredError) Unwrap() error { return ErrHoldExpired }
 
+// AdjustmentError names the adjustment of an ErrIdempotencyConflict.
+type AdjustmentError struct {
+	ID  string
+	Err error
+}
+
+// Error names the adjustment.
+func (e *AdjustmentError) Error() string { return fmt.Sprintf("adjustment %q: %v", e.ID, e.Err) }
+
+// Unwrap is the error that befell the adjustment.
+func (e *AdjustmentError) Unwrap() error { return e.Err }
+
 // OrderError names the order of an ErrIdempotencyConflict, ErrCancelled, ErrBusy
-// or ErrNotFound; of the first, it may be an adjustment.
+// or ErrNotFound.
 type OrderError struct {
 	ID  string
 	Err error

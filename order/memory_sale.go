@@ -136,7 +136,7 @@ func (m *Memory) Adjust(ctx context.Context, adjustment Adjustment) (Counters, e
 	}
 	if done, ok := m.adjustments[adjustment.ID]; ok {
 		if done != adjustment {
-			return Counters{}, &OrderError{adjustment.ID, ErrIdempotencyConflict}
+			return Counters{}, &AdjustmentError{adjustment.ID, ErrIdempotencyConflict}
 		}
 		return s.read(), nil
 	}

@@ -165,7 +165,7 @@ func (p *Postgres) Adjust(ctx context.Context, a Adjustment) (Counters, error) {
 	case answer == "unknown" || len(counters) == 0:
 		return Counters{}, &SKUError{a.SKU, ErrUnknownSKU}
 	case answer == "conflict":
-		return Counters{}, &OrderError{a.ID, ErrIdempotencyConflict}
+		return Counters{}, &AdjustmentError{a.ID, ErrIdempotencyConflict}
 	case answer == "done":
 		return counters[0], nil
 	}

@@ -38,9 +38,9 @@ func TestDraws(t *testing.T) {
 		ask(t, h, "POST", "/api/v1/events", `{"sku":"pair","capacity":9,"draws":[{"sku":"hall","quantity":2}]}`)
 		stocks := ask(t, h, "GET", "/api/v1/events?sku=pair&sku=hall&sku=pair", "")
 		assert.JSONEq(t, `{"events":[
-			{"sku":"pair","capacity":9,"allocated":0,"in_flight":0,"over":0,"available":2,"paused":false},
+			{"sku":"pair","capacity":9,"allocated":0,"in_flight":0,"over":0,"available":2,"paused":false,"draws":[{"sku":"hall","quantity":2}]},
 			{"sku":"hall","capacity":5,"allocated":0,"in_flight":0,"over":0,"available":5,"paused":false},
-			{"sku":"pair","capacity":9,"allocated":0,"in_flight":0,"over":0,"available":2,"paused":false}]}`, stocks.Body.String())
+			{"sku":"pair","capacity":9,"allocated":0,"in_flight":0,"over":0,"available":2,"paused":false,"draws":[{"sku":"hall","quantity":2}]}]}`, stocks.Body.String())
 
 		o := parseAnswer[order.Order](t, book(t, h, "1", "pair", 2))
 		assert.Equal(t, []order.Line{{SKU: "hall", Quantity: 4}}, o.Draws)

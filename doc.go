@@ -14,9 +14,9 @@
 // Redis and any crash of the caller's process.
 //
 // A definite refusal, such as inventory.ErrSoldOut, means that nothing was taken.
-// Any other error is order.ErrOutcomeUnknown: ask again with the same order ID,
-// and the answer is the same as the first time would have been, with at most one
-// effect.
+// An error that leaves open what happened is order.ErrOutcomeUnknown: ask again
+// with the same order ID, and the answer is the same as the first time would have
+// been, with at most one effect.
 //
 // Whatever Redis holds, held and confirmed units never exceed the capacity.
 // Redis is disposable: FLUSHALL in the middle of a sale costs time, never an

@@ -15,7 +15,9 @@ import (
 // decides, in the statement that also makes it expire: never both. An order that
 // is confirmed already is no error. It fails with order.ErrHoldExpired
 // (*order.HoldExpiredError says when, and what is left), order.ErrCancelled, both
-// with the order beside them, order.ErrNotFound and order.ErrBusy.
+// with the order beside them, order.ErrNotFound and order.ErrBusy. The order
+// beside ErrHoldExpired is still held while Config.BeforeExpire does not know, or
+// until Run has ended it; Reclaim confirms it either way.
 func (s *Service) Confirm(ctx context.Context, id string) (order.Order, error) {
 	return s.change(ctx, order.Change{ID: id, Action: order.Confirm})
 }
@@ -42,7 +44,11 @@ func (s *Service) Reclaim(ctx context.Context, id string) (order.Order, error) {
 // To cancel twice is no error; an expired order stays expired. An ID that was
 // never booked is cancelled for good, without customer and lines, so that a
 // late original can't book it. That stores a row: let nobody cancel who may not.
-// It fails with order.ErrBusy.
+//
+// While somebody's own transaction has changed the order, Cancel and the other
+// changes wait for it, up to Config.Timeout or the context's deadline, and fail
+// with order.ErrBusy then. Don't call them on an order inside the transaction that
+// has changed it.
 func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
 	return s.change(ctx, order.Change{ID: id, Action: order.Cancel})
 }
@@ -54,7 +60,11 @@ func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
 // clock decides at this moment, not at your commit. What is left to do, Run does
 // after your commit, in any process. Errors of the transaction itself, such as a
 // serialization failure, are yours to try again. It fails as Confirm does, and
-// with order.ErrNoTransactions if the store has none.
+// with order.ErrNoTransactions if the store has none, as order.Memory.
+//
+// After a refusal the transaction can go on. If the money was taken and the hold
+// had expired, don't roll back: commit the payment's row, and call Reclaim; if no
+// units are left, it is a payment without an order, to be paid back.
 func (s *Service) ConfirmTx(ctx context.Context, tx pgx.Tx, id string) (order.Order, error) {
 	store, ok := s.config.Orders.(order.TxStore)
 	if !ok {

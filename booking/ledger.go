@@ -23,6 +23,10 @@ func (s *Service) Movements(ctx context.Context, sku string, after int64, limit 
 // missed, those of one SKU come in their order, and only those come again whose
 // cursor was not kept. No movements means that there are none at the moment: ask
 // again after a while.
+//
+// An order has a movement for each SKU that it takes units of, pools too: who
+// sends a mail for each order goes by OrderID. Let one reader at a time use a
+// cursor; it has an entry for each SKU that it has seen.
 func (s *Service) Feed(ctx context.Context, after order.Cursor, limit int) ([]order.Movement, order.Cursor, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()

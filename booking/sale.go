@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/lastunit/lastunit/inventory"
@@ -30,30 +31,48 @@ func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
 			there = append(there, c)
 		}
 	}
-	if err := s.briefly(ctx, func(ctx context.Context) error { return s.bringAll(ctx, fresh, there) }); err != nil {
+	if err := s.bringAll(ctx, fresh, there); err != nil {
 		s.log.WarnContext(ctx, "lastunit: not all that was put on sale reached the inventory; the next check brings it",
 			"items", len(items), "error", err)
 	}
 	return nil
 }
 
+// loadPage is how many SKUs are loaded at once: the time for them is bounded.
+const loadPage = 2500
+
 // bringAll loads SKUs that were only just made, by us, and brings others up to date.
 func (s *Service) bringAll(ctx context.Context, fresh, there []order.Counters) error {
-	if len(fresh) > 0 {
-		supplies := make([]inventory.Supply, len(fresh))
-		for i, c := range fresh {
-			supplies[i] = c.Supply()
-		}
-		if err := s.config.Inventory.Load(ctx, supplies...); err != nil {
+	for page := range slices.Chunk(fresh, loadPage) {
+		if err := s.briefly(ctx, func(ctx context.Context) error { return s.loadAll(ctx, page) }); err != nil {
 			return err
 		}
-		for _, c := range fresh {
-			s.shelf.observeLoaded(c)
+	}
+	for page := range slices.Chunk(there, loadPage) {
+		if err := s.briefly(ctx, func(ctx context.Context) error { return s.compareAndRepair(ctx, page) }); err != nil {
+			return err
 		}
 	}
-	if len(there) == 0 {
-		return nil
+	return nil
+}
+
+// loadAll loads SKUs whose epoch we have begun.
+func (s *Service) loadAll(ctx context.Context, fresh []order.Counters) error {
+	supplies := make([]inventory.Supply, len(fresh))
+	for i, c := range fresh {
+		supplies[i] = c.Supply()
 	}
+	if err := s.config.Inventory.Load(ctx, supplies...); err != nil {
+		return err
+	}
+	for _, c := range fresh {
+		s.shelf.observeLoaded(c)
+	}
+	return nil
+}
+
+// compareAndRepair brings SKUs up to date that may be so already.
+func (s *Service) compareAndRepair(ctx context.Context, there []order.Counters) error {
 	differences, stocks, err := s.compareAll(ctx, there)
 	if err != nil {
 		return err
@@ -80,14 +99,15 @@ func (s *Service) SetCapacity(ctx context.Context, adjustment order.Adjustment) 
 	return s.adjust(ctx, adjustment)
 }
 
-// Restock adds units to the capacity of a SKU. All else is as with SetCapacity.
+// Restock adds units to the capacity of a SKU; to that of its pools only if you
+// restock them too. All else is as with SetCapacity.
 func (s *Service) Restock(ctx context.Context, adjustment order.Adjustment) error {
 	adjustment.Kind = order.Restock
 	return s.adjust(ctx, adjustment)
 }
 
 // WriteOff takes units off the capacity of a SKU: they are broken, or never came.
-// It takes at most what there is, which is inventory.ErrInvalid otherwise. All
+// It takes at most the capacity, be it sold; more is inventory.ErrInvalid. All
 // else is as with SetCapacity.
 func (s *Service) WriteOff(ctx context.Context, adjustment order.Adjustment) error {
 	adjustment.Kind = order.WriteOff

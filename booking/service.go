@@ -45,7 +45,8 @@ type Config struct {
 	// over, before its units are given back; by one process at a time. Ask your
 	// payment provider, and say NotYet while you don't know. It is called from
 	// up to 64 goroutines at once. Its context ends after 5 seconds, which is
-	// NotYet; it is asked again after 10.
+	// NotYet; it is asked again after 10. Meanwhile the units are kept, Confirm
+	// and Extend say order.ErrHoldExpired, and Reclaim confirms.
 	BeforeExpire func(ctx context.Context, held order.Order) Expiry
 
 	// HoldGrace bounds for how long after its time a hold is kept while
@@ -83,7 +84,7 @@ type Service struct {
 }
 
 // New makes a Service. It sends nothing and starts nothing: call Run for the
-// work in the background.
+// work in the background, and to finish what is in hand at the end.
 func New(config Config) (*Service, error) {
 	if config.Inventory == nil {
 		return nil, errors.New("booking: Config.Inventory is missing")

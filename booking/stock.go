@@ -23,6 +23,7 @@ type Stock struct {
 	// Where the sale is not open, it is what there would be.
 	Available int64 `json:"available"`
 
+	// Of the SKU itself: its pools have terms of their own.
 	CustomerLimit int64     `json:"customer_limit,omitempty"` // units that one customer may have; 0 for no limit
 	OpensAt       time.Time `json:"opens_at,omitzero"`        // zero for no such moment
 	ClosesAt      time.Time `json:"closes_at,omitzero"`       // zero for no such moment
@@ -58,7 +59,14 @@ func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
 		return nil, err
 	}
 	inFlight := s.inFlight(ctx, counters)
-	available := func(sku string) int64 { return max(0, counters[sku].Left()-inFlight[sku]) }
+	available := func(sku string) int64 {
+		c := counters[sku]
+		left := max(0, c.Left()-inFlight[sku])
+		if c.CustomerLimit > 0 {
+			left = min(left, c.CustomerLimit)
+		}
+		return left
+	}
 	stocks := make([]Stock, len(skus))
 	for i, sku := range skus {
 		c := counters[sku]

@@ -33,7 +33,7 @@ var (
 
 	// ErrAlreadyOnSale says that the SKU is on sale with another capacity, limit
 	// or window, which can be changed, or with other draws, which can't.
-	ErrAlreadyOnSale = errors.New("already on sale with other terms")
+	ErrAlreadyOnSale = errors.New("already on sale")
 
 	// ErrOutcomeUnknown says that the call may have been carried out, may still
 	// be, or not at all. Ask again with the same order ID, or whatever the
@@ -51,8 +51,8 @@ var (
 	ErrRejected = errors.New("rejected by the database")
 
 	// ErrNoTransactions says that the store is none whose users have transactions
-	// of their own. See TxStore.
-	ErrNoTransactions = errors.New("the order store has no transactions of its users")
+	// of their own: use Postgres, or call Confirm and Cancel. See TxStore.
+	ErrNoTransactions = errors.New("the order store takes part in no transactions: it is not in Postgres")
 
 	// ErrNotMigrated says that the database has no tables of this package, or
 	// old ones. Call Migrate.

@@ -27,8 +27,9 @@ type Item struct {
 	// Draws are what each unit of it takes of other SKUs too, its pools: an
 	// early-bird ticket takes 1 of the hall; a bundle takes 2 chairs and 1 table. A
 	// pool is a SKU like any other, with a capacity, a limit and a window that
-	// hold for all that is drawn on it, and may have pools itself. At most
-	// MaxDraws pools, all in all. It is fixed when the SKU is put on sale.
+	// hold for all that is drawn on it, as does a pause; it may have pools itself,
+	// and can be ordered itself: offer only what you mean to sell. At most MaxDraws
+	// pools, all in all. Draws are fixed when the SKU is put on sale.
 	Draws []Line `json:"draws,omitempty"`
 }
 
@@ -72,6 +73,28 @@ func (i Item) Check() error {
 		}
 		if err := inField(fmt.Sprintf("draws[%d]", n), inventory.CheckQuantity("quantity", draw.Quantity)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// differs is the ErrAlreadyOnSale of a SKU that is there with other terms than
+// the item's, given what one unit of it draws; nil if it has the same.
+func (i Item) differs(c Counters, draws []Line) error {
+	terms := i.Terms()
+	for _, term := range [...]struct {
+		name      string
+		is, asked any
+		same      bool
+	}{
+		{"the capacity", c.Capacity, i.Capacity, c.Capacity == i.Capacity},
+		{"the customer limit", c.CustomerLimit, i.CustomerLimit, c.CustomerLimit == i.CustomerLimit},
+		{"the opening", c.OpensAt, terms.OpensAt, c.OpensAt.Equal(terms.OpensAt)},
+		{"the closing", c.ClosesAt, terms.ClosesAt, c.ClosesAt.Equal(terms.ClosesAt)},
+		{"what it draws", c.Draws, draws, slices.Equal(c.Draws, draws)},
+	} {
+		if !term.same {
+			return &SKUError{i.SKU, fmt.Errorf("%w: %s is %v, not %v", ErrAlreadyOnSale, term.name, term.is, term.asked)}
 		}
 	}
 	return nil

@@ -14,7 +14,8 @@ import (
 )
 
 // Memory is a Store that behaves as Postgres does and keeps nothing: for
-// examples and for tests, in one process. Make one with NewMemory.
+// examples and for tests, in one process, also inside a bubble of
+// testing/synctest. It is no TxStore. Make one with NewMemory.
 type Memory struct {
 	id  string
 	key []byte
@@ -70,10 +71,7 @@ func (m *Memory) enter(ctx context.Context) error {
 }
 
 // clock is the time as Postgres would keep it.
-func clock() time.Time { return stored(time.Now()) }
-
-// stored is a time as Postgres would keep it.
-func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+func clock() time.Time { return microsecond(time.Now()) }
 
 // read is a copy of the counters that says when it was made.
 func (s *memorySKU) read() Counters {

@@ -69,7 +69,7 @@ func (m *Memory) act(r *record, c Change, moved map[string]bool) error {
 			m.end(r, Cancelled, MovedCancelled, now, moved)
 		}
 	case Expire:
-		if r.Status == Held && over {
+		if r.Status == Held && !now.Before(r.ExpiresAt.Add(c.Hold)) {
 			m.end(r, Expired, MovedExpired, now, moved)
 		}
 	case Extend:
@@ -79,7 +79,7 @@ func (m *Memory) act(r *record, c Change, moved map[string]bool) error {
 		if over {
 			return m.holdExpired(r)
 		}
-		if until := stored(now.Add(c.Hold)); until.After(r.ExpiresAt) {
+		if until := microsecond(now.Add(c.Hold)); until.After(r.ExpiresAt) {
 			r.ExpiresAt = until
 			m.due[r.ID] = until
 		}
@@ -196,7 +196,7 @@ func (m *Memory) Due(ctx context.Context, again time.Duration, limit int) ([]Ord
 	})
 	var orders []Order
 	for _, r := range records[:min(limit, len(records))] {
-		m.due[r.ID] = stored(now.Add(again))
+		m.due[r.ID] = microsecond(now.Add(again))
 		orders = append(orders, r.copy())
 	}
 	return orders, nil

@@ -114,7 +114,7 @@ func (m *Memory) insert(c Commit, now time.Time, outcome *Outcome, shrunk map[st
 	kind := MovedBooked
 	if c.Hold > 0 {
 		kind = MovedHeld
-		r.ExpiresAt = stored(now.Add(c.Hold))
+		r.ExpiresAt = microsecond(now.Add(c.Hold))
 	}
 	m.become(r, c.status(), now)
 	m.allocate(r, kind, 1)

@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/lastunit/lastunit/inventory"
@@ -32,8 +31,10 @@ func (m *Memory) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []bo
 
 	// All are looked at before the first is made: all or none.
 	for _, item := range items {
-		if s := m.skus[item.SKU]; s != nil && !s.sameAs(item, draws[item.SKU]) {
-			return nil, nil, &SKUError{item.SKU, ErrAlreadyOnSale}
+		if s := m.skus[item.SKU]; s != nil {
+			if err := item.differs(s.Counters, draws[item.SKU]); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	counters, made := make([]Counters, len(items)), make([]bool, len(items))
@@ -43,7 +44,7 @@ func (m *Memory) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []bo
 			made[i] = true
 			s = &memorySKU{Counters: Counters{
 				SKU: item.SKU, Store: m.id, Capacity: item.Capacity, Epoch: nextEpoch(0), Version: 1,
-				Terms: storedTerms(item.Terms()), Draws: draws[item.SKU],
+				Terms: item.Terms(), Draws: draws[item.SKU],
 			}}
 			m.skus[item.SKU] = s
 			m.move(s, Movement{Kind: MovedOnSale, Quantity: item.Capacity, At: clock()})
@@ -51,18 +52,6 @@ func (m *Memory) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []bo
 		counters[i] = s.read()
 	}
 	return counters, made, nil
-}
-
-// sameAs says whether the SKU is on sale just like that.
-func (s *memorySKU) sameAs(item Item, draws []Line) bool {
-	terms := storedTerms(item.Terms())
-	return s.Capacity == item.Capacity && s.CustomerLimit == terms.CustomerLimit &&
-		s.OpensAt.Equal(terms.OpensAt) && s.ClosesAt.Equal(terms.ClosesAt) && slices.Equal(s.Draws, draws)
-}
-
-func storedTerms(t inventory.Terms) inventory.Terms {
-	t.OpensAt, t.ClosesAt = stored(t.OpensAt), stored(t.ClosesAt)
-	return t
 }
 
 func nextEpoch(epoch int64) int64 { return max(epoch+1, time.Now().UnixMilli()) }
@@ -90,7 +79,7 @@ func (m *Memory) setTerms(ctx context.Context, sku string, change func(*inventor
 	return m.alter(ctx, sku, func(s *memorySKU) {
 		terms := s.Terms
 		change(&terms)
-		if terms = storedTerms(terms); terms != s.Terms {
+		if terms.OpensAt, terms.ClosesAt = microsecond(terms.OpensAt), microsecond(terms.ClosesAt); terms != s.Terms {
 			s.Terms = terms
 			s.Version++
 		}

@@ -133,8 +133,7 @@ func classify(err, lost error) error {
 		return fmt.Errorf("%w: %w", lost, err)
 	}
 	// Postgres answered with an error: the transaction is rolled back.
-	switch answer.Code {
-	case "3F000", "42P01", "42703", "42883", "42704": // no schema, table, column, function, type
+	if notMigrated(answer.Code) {
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
 	}
 	switch answer.Code[:min(2, len(answer.Code))] {
@@ -142,6 +141,16 @@ func classify(err, lost error) error {
 		return &rejectedError{err}
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// notMigrated says whether a state is that of a missing schema, table, column,
+// function or type.
+func notMigrated(state string) bool {
+	switch state {
+	case "3F000", "42P01", "42703", "42883", "42704":
+		return true
+	}
+	return false
 }
 
 // rejectedError is Postgres refusing what it was given, rather than being in

@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"time"
 
@@ -47,8 +46,8 @@ func (p *Postgres) putOnSale(ctx context.Context, items []Item) ([]Counters, []b
 		if c, ok := there[item.SKU]; !ok {
 			made[i] = true
 			columns.add(item, draws[item.SKU])
-		} else if !item.isOnSale(c, draws[item.SKU]) {
-			return nil, nil, &SKUError{item.SKU, ErrAlreadyOnSale}
+		} else if err := item.differs(c, draws[item.SKU]); err != nil {
+			return nil, nil, err
 		}
 	}
 	// Also if there is nothing to make: the standbys must have what is there.
@@ -222,11 +221,4 @@ func (p *Postgres) Recount(ctx context.Context, sku string) (Counters, error) {
 	}
 	c, _, err := p.change(ctx, sku, "recount($1::text::uuid, $2)")
 	return c, err
-}
-
-// isOnSale says whether a SKU with these counters is on sale as the item would
-// be, with what one unit draws.
-func (i Item) isOnSale(c Counters, draws []Line) bool {
-	return i.Capacity == c.Capacity && i.CustomerLimit == c.CustomerLimit && slices.Equal(draws, c.Draws) &&
-		i.Terms().OpensAt.Equal(c.OpensAt) && i.Terms().ClosesAt.Equal(c.ClosesAt)
 }

@@ -37,6 +37,9 @@ func (p *Postgres) changeTx(ctx context.Context, tx pgx.Tx, id string, action Ac
 	batch.Queue(selectCounters+" where s.sku in (select l.sku from lastunit.orders o, unnest(o.skus) l(sku) where o.id = $1) order by s.sku", id).
 		Query(intoCounters(&counters))
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		if notMigrated(sqlState(err)) {
+			err = fmt.Errorf("%w: %w", ErrNotMigrated, err)
+		}
 		return Order{}, fmt.Errorf("%s order %q: %w", action, id, err)
 	}
 	if verdict == "missing" || len(found) == 0 {

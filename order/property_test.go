@@ -285,7 +285,10 @@ func (p *pair) change(t *rapid.T) {
 	var changes []order.Change
 	var want, got []result
 	for range rapid.IntRange(1, 4).Draw(t, "changes") {
-		c := order.Change{ID: someID.Draw(t, "id"), Action: someAction.Draw(t, "action"), Hold: time.Hour}
+		c := order.Change{ID: someID.Draw(t, "id"), Action: someAction.Draw(t, "action")}
+		if c.Action == order.Extend {
+			c.Hold = time.Hour
+		}
 		status, err := p.model.act(c.ID, c.Action)
 		want = append(want, result{status, err})
 		c.ID = p.prefix + c.ID

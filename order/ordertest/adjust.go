@@ -77,7 +77,7 @@ var adjustTests = []test{
 			other(&changed)
 			_, err := s.store.Adjust(s.ctx, changed)
 			s.ErrorIs(err, order.ErrIdempotencyConflict, "%+v", changed)
-			var of *order.OrderError
+			var of *order.AdjustmentError
 			s.ErrorAs(err, &of)
 			s.Equal(s.id("1"), of.ID)
 		}

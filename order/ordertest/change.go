@@ -134,6 +134,20 @@ var changeTests = []test{
 		s.kinds(sku, order.MovedOnSale, order.MovedHeld, order.MovedHeld, order.MovedExpired)
 		s.Equal(order.VerdictExisting, s.one(held(s.direct("1", line(sku, 3)), later)).Verdict, "its ID books nothing any more")
 	}},
+	{"expire what is over for so long", func(s *shop) {
+		sku := s.sku("floor", 10)
+		o := s.hold(soon, s.deducted("1", line(sku, 2)))
+		s.past(sku, o.ExpiresAt)
+		answers, _ := s.change(order.Change{ID: o.ID, Action: order.Expire, Hold: later})
+		s.NoError(answers[0].Err)
+		s.Equal(order.Held, answers[0].Order.Status, "not for so long")
+		s.past(sku, o.ExpiresAt.Add(soon))
+		answers, _ = s.change(order.Change{ID: o.ID, Action: order.Expire, Hold: soon})
+		s.NoError(answers[0].Err)
+		s.Equal(order.Expired, answers[0].Order.Status)
+		s.True(o.ExpiresAt.Equal(answers[0].Order.ExpiresAt))
+		s.Zero(s.counters(sku).Allocated)
+	}},
 	{"extend", func(s *shop) {
 		sku := s.sku("floor", 10)
 		was := s.hold(later, s.deducted("1", line(sku, 3)))

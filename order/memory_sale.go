@@ -79,7 +79,7 @@ func (m *Memory) setTerms(ctx context.Context, sku string, change func(*inventor
 	return m.alter(ctx, sku, func(s *memorySKU) {
 		terms := s.Terms
 		change(&terms)
-		if terms.OpensAt, terms.ClosesAt = microsecond(terms.OpensAt), microsecond(terms.ClosesAt); terms != s.Terms {
+		if terms != s.Terms {
 			s.Terms = terms
 			s.Version++
 		}
@@ -96,10 +96,12 @@ func (m *Memory) SetLimit(ctx context.Context, sku string, limit int64) (Counter
 
 // SetWindow implements Store.
 func (m *Memory) SetWindow(ctx context.Context, sku string, opensAt, closesAt time.Time) (Counters, error) {
-	if err := (inventory.Terms{OpensAt: opensAt, ClosesAt: closesAt}).Check(); err != nil {
+	item := Item{SKU: sku, OpensAt: opensAt, ClosesAt: closesAt}
+	if err := item.Check(); err != nil {
 		return Counters{}, err
 	}
-	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.OpensAt, t.ClosesAt = opensAt, closesAt })
+	terms := item.Terms()
+	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.OpensAt, t.ClosesAt = terms.OpensAt, terms.ClosesAt })
 }
 
 // SetPaused implements Store.

@@ -96,7 +96,7 @@ func (a *attempt) refusedToo(unit order.Line, r refusal, c order.Counters, used 
 		return err
 	}
 	if c.CustomerLimit > 0 && used+unit.Quantity > c.CustomerLimit {
-		a.rivalled = a.rivalled || r.limit == nil || r.limit.InFlight > 0
+		a.rivalled = a.rivalled || r.limit == nil || r.limit.Unsettled > 0
 		return &inventory.LimitError{SKU: unit.SKU, Limit: c.CustomerLimit, Requested: unit.Quantity, Used: used}
 	}
 	if r.stock != nil && c.Left() < unit.Quantity && c.Version == r.version {

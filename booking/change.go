@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,9 +114,24 @@ func (s *Service) change(ctx context.Context, change order.Change) (order.Order,
 // changeBatch is what a batch of changes does. New supplies are on their way to
 // Redis before the callers hear of it.
 func (s *Service) changeBatch(ctx context.Context, changes []order.Change) ([]order.Changed, error) {
-	changed, counters, err := s.config.Orders.Change(ctx, changes)
+	// Many clicks on one button are one change.
+	first := make(map[order.Change]int, len(changes))
+	once := make([]order.Change, 0, len(changes))
+	for _, c := range changes {
+		if _, there := first[c]; !there {
+			first[c] = len(once)
+			once = append(once, c)
+		}
+	}
+	answers, counters, err := s.config.Orders.Change(ctx, once)
 	if err != nil {
 		return nil, err
+	}
+	changed := make([]order.Changed, len(changes))
+	for i, c := range changes {
+		changed[i] = answers[first[c]]
+		o := &changed[i].Order
+		o.Lines, o.Draws = slices.Clone(o.Lines), slices.Clone(o.Draws)
 	}
 	s.shelf.observeCounters(counters...)
 	for _, c := range changes {

@@ -2,6 +2,7 @@ package booking
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -59,7 +60,7 @@ func (s *Service) expire(ctx context.Context) (did bool, _ error) {
 			}
 		}
 		asking.Wait() //nolint:errcheck // none fails
-		if err := s.changeAll(ctx, changes); err != nil {
+		if _, err := s.changeAll(ctx, changes); err != nil {
 			return false, err
 		}
 		if len(due) < page {
@@ -78,16 +79,7 @@ func (s *Service) due(ctx context.Context, again time.Duration, limit int) ([]or
 // decideExpiry asks about a hold. Whoever does not answer in time, or does not
 // know, is asked again when the hold is due again, within the bound.
 func (s *Service) decideExpiry(ctx context.Context, o order.Order) order.Change {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	answer := make(chan Expiry, 1)
-	go func() { answer <- s.config.BeforeExpire(ctx, o) }()
-	expiry := NotYet
-	select {
-	case expiry = <-answer:
-	case <-ctx.Done():
-	}
-	switch expiry {
+	switch s.ask(ctx, o) {
 	case Expire:
 		return order.Change{ID: o.ID, Action: order.Expire}
 	case ConfirmPaid:
@@ -97,13 +89,57 @@ func (s *Service) decideExpiry(ctx context.Context, o order.Order) order.Change 
 	}
 }
 
+// ask asks BeforeExpire. A call that doesn't return counts for as long: there are
+// never more than maxAsking, and never two about one hold.
+func (s *Service) ask(ctx context.Context, o order.Order) Expiry {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, asked := s.asked.LoadOrStore(o.ID, nil); asked {
+		return NotYet
+	}
+	select {
+	case s.asking <- struct{}{}:
+	case <-ctx.Done():
+		s.asked.Delete(o.ID)
+		return NotYet
+	}
+	answer := make(chan Expiry, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				// To end the process for one hold would leave all others unended.
+				s.log.ErrorContext(ctx, "lastunit: Config.BeforeExpire panics; the hold stays", "order", o.ID, "panic", r)
+				answer <- NotYet
+			}
+			<-s.asking
+			s.asked.Delete(o.ID)
+		}()
+		answer <- s.config.BeforeExpire(ctx, o)
+	}()
+	select {
+	case expiry := <-answer:
+		return expiry
+	case <-ctx.Done():
+		return NotYet
+	}
+}
+
 // changeAll makes changes whose orders somebody else may have changed meanwhile:
-// then there is nothing left to do, or the next time does it.
-func (s *Service) changeAll(ctx context.Context, changes []order.Change) error {
+// then there is nothing left to do, or the next time does it. It says how many
+// came to nothing.
+func (s *Service) changeAll(ctx context.Context, changes []order.Change) (failed int, _ error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	_, err := s.changeBatch(ctx, changes)
-	return err
+	changed, err := s.changeBatch(ctx, changes)
+	for i, c := range changed {
+		if c.Err != nil {
+			failed++
+		}
+		if errors.Is(c.Err, order.ErrRejected) {
+			s.log.WarnContext(ctx, "lastunit: the database rejects a change", "order", changes[i].ID, "action", changes[i].Action, "error", c.Err)
+		}
+	}
+	return failed, err
 }
 
 // count counts what was done to orders in their users' own transactions.
@@ -117,10 +153,11 @@ func (s *Service) count(ctx context.Context) (did bool, _ error) {
 		for i, id := range ids {
 			changes[i] = order.Change{ID: id, Action: order.Count}
 		}
-		if err := s.changeAll(ctx, changes); err != nil {
+		busy, err := s.changeAll(ctx, changes)
+		if err != nil {
 			return false, err
 		}
-		if len(ids) < order.MaxCommits {
+		if len(ids) < order.MaxCommits || busy == len(ids) {
 			break
 		}
 	}

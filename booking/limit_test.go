@@ -397,23 +397,3 @@ func TestLimitOfAPool(t *testing.T) {
 		books(t, shop, s, "early", "hall", "regular")
 	})
 }
-
-// What is available is what one customer without any yet can have.
-func TestAvailableWithinTheLimit(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(t *testing.T, s stores) {
-		shop := open(t, s)
-		require.NoError(t, shop.PutOnSale(t.Context(),
-			order.Item{SKU: "hall", Capacity: 100, CustomerLimit: 6},
-			order.Item{SKU: "early", Capacity: 50, CustomerLimit: 4, Draws: lines("hall", 1)},
-			order.Item{SKU: "pair", Capacity: 50, Draws: lines("hall", 2)}))
-		available(t, shop, map[string]int64{"hall": 6, "early": 4, "pair": 3})
-		for sku, units := range map[string]int64{"hall": 6, "early": 4, "pair": 3} {
-			_, err := book(shop, booking.Request{ID: sku, Customer: sku, Lines: lines(sku, units)})
-			require.NoError(t, err, "it can be booked")
-			_, err = book(shop, booking.Request{ID: sku + " more", Customer: sku + " more", Lines: lines(sku, units+1)})
-			require.ErrorIs(t, err, inventory.ErrLimitExceeded)
-		}
-		books(t, shop, s, "early", "hall", "pair")
-	})
-}

@@ -29,15 +29,18 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 		rivals = append(rivals, others...)
 	}
 	if len(rivals) > 0 {
-		consumed, _, err := a.s.config.Orders.Fence(ctx, rivals)
+		if _, _, err := a.s.config.Orders.Fence(ctx, rivals); err != nil {
+			return order.Order{}, err
+		}
+	}
+	if a.rivalled || len(rivals) > 0 {
+		// A rival that is fenced can't become an order any more. One that was
+		// consumed before, be it settled before we listed them, is one by now.
+		found, err := a.s.looks.Do(ctx, a.commitOf(nil))
 		if err != nil {
 			return order.Order{}, err
 		}
-		if slices.Contains(consumed, true) {
-			found, err := a.s.looks.Do(ctx, a.commitOf(nil))
-			if err != nil {
-				return order.Order{}, err
-			}
+		if found.Verdict != order.VerdictNew {
 			return a.existing(ctx, found.Outcome)
 		}
 		a.inDoubt = false
@@ -54,15 +57,41 @@ func (a *attempt) rivals(ctx context.Context) ([]inventory.Deduction, error) {
 		if err != nil {
 			return nil, err
 		}
-		unsettled, err := a.s.config.Inventory.Unsettled(ctx, k.store, unit.SKU, 0, maxQueue)
-		if err != nil && !errors.Is(err, inventory.ErrNotLoaded) { // what was lost was of an epoch that ends
+		byOrder, err := a.s.scans.Do(ctx, scan{k.store, unit.SKU})
+		if err != nil {
 			return nil, err
 		}
-		for _, d := range unsettled {
-			if d.OrderID == a.order.ID && !slices.Contains(a.held, d) {
+		for _, d := range byOrder[a.order.ID] {
+			if !slices.Contains(a.held, d) {
 				rivals = append(rivals, d)
 			}
 		}
 	}
 	return rivals, nil
+}
+
+// scan asks for the unsettled deductions of a SKU.
+type scan struct{ store, sku string }
+
+// scanBatch lists the unsettled deductions of SKUs by their orders, once for all
+// who ask at the same time: where many are refused, many are in flight too.
+func (s *Service) scanBatch(ctx context.Context, scans []scan) ([]map[string][]inventory.Deduction, error) {
+	found := make(map[scan]map[string][]inventory.Deduction)
+	answers := make([]map[string][]inventory.Deduction, len(scans))
+	for i, asked := range scans {
+		byOrder, there := found[asked]
+		if !there {
+			unsettled, err := s.config.Inventory.Unsettled(ctx, asked.store, asked.sku, 0, maxQueue)
+			if err != nil && !errors.Is(err, inventory.ErrNotLoaded) { // what was lost was of an epoch that ends
+				return nil, err
+			}
+			byOrder = make(map[string][]inventory.Deduction)
+			for _, d := range unsettled {
+				byOrder[d.OrderID] = append(byOrder[d.OrderID], d)
+			}
+			found[asked] = byOrder
+		}
+		answers[i] = byOrder // shared: only read
+	}
+	return answers, nil
 }

@@ -75,7 +75,7 @@ func (s *Service) finish(ctx context.Context) {
 	for _, commits := range s.commits {
 		waits = append(waits, commits.Wait)
 	}
-	for _, wait := range append(waits, s.changes.Wait, s.looks.Wait, s.settles.Wait) {
+	for _, wait := range append(waits, s.changes.Wait, s.looks.Wait, s.scans.Wait, s.settles.Wait) {
 		if err := wait(ctx); err != nil {
 			s.log.WarnContext(ctx, "lastunit: stopped before everything in hand was finished", "error", err)
 			return

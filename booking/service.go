@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -73,6 +74,9 @@ type Service struct {
 	shelf  shelf
 	inHand inHand
 
+	asking chan struct{} // has an element for each call of BeforeExpire
+	asked  sync.Map      // order IDs that it is being asked about
+
 	joined  singleflight.Group // bookings by order ID and content
 	reloads singleflight.Group // by SKU
 	meets   singleflight.Group // by SKU: the first time that this process meets it
@@ -80,6 +84,7 @@ type Service struct {
 	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // see lane
 	changes *gather.Gather[order.Change, order.Changed]
 	looks   *gather.Gather[order.Commit, looked]
+	scans   *gather.Gather[scan, map[string][]inventory.Deduction]
 	settles *gather.Gather[settlement, struct{}]
 }
 
@@ -115,11 +120,12 @@ func New(config Config) (*Service, error) {
 	if config.HoldGrace > order.MaxHold {
 		return nil, errors.New("booking: Config.HoldGrace is above order.MaxHold")
 	}
-	s := &Service{config: config, log: config.Logger}
+	s := &Service{config: config, log: config.Logger, asking: make(chan struct{}, maxAsking)}
 	for lane := range s.commits {
 		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
 	}
 	s.changes = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
+	s.scans = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.scanBatch)
 	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
 	s.settles = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.settleBatch)
 	return s, nil

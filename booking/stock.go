@@ -18,9 +18,9 @@ type Stock struct {
 	InFlight  int64  `json:"in_flight"` // units of bookings that are under way
 	Over      int64  `json:"over"`      // units allocated beyond the capacity, after it was lowered: so many must come back before one is sold
 
-	// Available is how many units can be booked now, in one order for one
-	// customer without any yet, also by what the SKU's pools have. Never negative.
-	// Where the sale is not open, it is what there would be.
+	// Available is how many units are left to be booked now, also by what the
+	// SKU's pools have left: by all customers together, whatever one of them may
+	// have. Never negative. Where the sale is not open, it is what there would be.
 	Available int64 `json:"available"`
 
 	// Of the SKU itself: its pools have terms of their own.
@@ -59,14 +59,7 @@ func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
 		return nil, err
 	}
 	inFlight := s.inFlight(ctx, counters)
-	available := func(sku string) int64 {
-		c := counters[sku]
-		left := max(0, c.Left()-inFlight[sku])
-		if c.CustomerLimit > 0 {
-			left = min(left, c.CustomerLimit)
-		}
-		return left
-	}
+	available := func(sku string) int64 { return max(0, counters[sku].Left()-inFlight[sku]) }
 	stocks := make([]Stock, len(skus))
 	for i, sku := range skus {
 		c := counters[sku]

@@ -77,7 +77,7 @@ func (c *counters) refusal(r Request, now time.Time) error {
 	}
 	if limit, inFlight := c.terms.CustomerLimit, c.inFlight[r.Customer]; limit > 0 && inFlight+r.Quantity > limit {
 		return &LimitError{
-			SKU: r.SKU, Limit: limit, Requested: r.Quantity, InFlight: inFlight, Epoch: c.Epoch, Version: c.Version,
+			SKU: r.SKU, Limit: limit, Requested: r.Quantity, InFlight: inFlight, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}
 	}
 	if c.Available() < r.Quantity {

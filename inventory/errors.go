@@ -80,6 +80,7 @@ type LimitError struct {
 	Requested int64 // units
 	Used      int64 // units of the customer's live orders, as far as the order store told; 0 if the repository decided
 	InFlight  int64 // the customer's unsettled units
+	Unsettled int64 // units of the SKU, of whomever, that are neither settled nor restored; 0 if the order store decided
 
 	// Epoch and Version of the supply that it was decided on; 0 if the order
 	// store decided.

@@ -148,7 +148,7 @@ func (c *modelStock) allows(r inventory.Request) error {
 	}
 	if theirs := c.customers()[r.Customer]; c.terms.CustomerLimit > 0 && theirs+r.Quantity > c.terms.CustomerLimit {
 		return &inventory.LimitError{
-			SKU: r.SKU, Limit: c.terms.CustomerLimit, Requested: r.Quantity, InFlight: theirs, Epoch: c.Epoch, Version: c.Version,
+			SKU: r.SKU, Limit: c.terms.CustomerLimit, Requested: r.Quantity, InFlight: theirs, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}
 	}
 	return nil

@@ -208,7 +208,8 @@ func refusal(request Request, reply *reply) error {
 		return shortOf(sku, request.Quantity, a, unsettled, epoch, version)
 	case "limit":
 		return &LimitError{
-			SKU: sku, Limit: a, Requested: request.Quantity, InFlight: b, Epoch: epoch, Version: version,
+			SKU: sku, Limit: a, Requested: request.Quantity, InFlight: b,
+			Unsettled: unsettled, Epoch: epoch, Version: version,
 		}
 	}
 	why := map[string]error{"paused": ErrPaused, "unopened": ErrNotOpen, "closed": ErrClosed}[status]

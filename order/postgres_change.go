@@ -27,14 +27,16 @@ func (p *Postgres) Change(ctx context.Context, changes []Change) ([]Changed, []C
 		}
 		// What another call of ours is changing is most often done by now.
 		for try := 1; len(open) > 0 && try <= maxBusy; try++ {
-			round, err := p.changeTogether(ctx, changes, open, answers)
+			round, n, err := p.changeAll(ctx, changes, open, answers)
 			if err != nil {
-				if calls > 0 {
+				if calls+n > 0 {
 					err = inDoubt(err)
 				}
 				return nil, nil, err
 			}
-			calls, counters = calls+1, round
+			if calls, counters = calls+n, round; n > 1 || round == nil {
+				calls = max(calls, 2) // the counters of one call are not all
+			}
 			open = slices.DeleteFunc(open, func(i int) bool { return !errors.Is(answers[i].Err, ErrBusy) })
 		}
 		from = to
@@ -79,8 +81,37 @@ func (p *Postgres) countersOf(ctx context.Context, changes []Change) (counters [
 	return counters, err
 }
 
+// changeAll makes those of the changes that the indexes name, and says in how
+// many calls: in one, unless Postgres rejects some order, which then is alone to
+// blame, or somebody keeps a SKU locked, whose orders are busy then.
+func (p *Postgres) changeAll(ctx context.Context, changes []Change, indexes []int, answers []Changed) (counters []Counters, calls int, err error) {
+	counters, err = p.changeTogether(ctx, changes, indexes, answers, false)
+	if sqlState(err) == "55P03" {
+		counters, err = p.changeTogether(ctx, changes, indexes, answers, true)
+	}
+	var rejected *rejectedError
+	switch {
+	case err == nil:
+		return counters, 1, nil
+	case !errors.As(err, &rejected):
+		return nil, 0, err
+	}
+	if len(indexes) == 1 {
+		answers[indexes[0]] = Changed{Err: &OrderError{changes[indexes[0]].ID, rejected}}
+		return nil, 1, nil
+	}
+	for _, half := range [...][]int{indexes[:len(indexes)/2], indexes[len(indexes)/2:]} {
+		_, n, err := p.changeAll(ctx, changes, half, answers)
+		if calls += n; err != nil {
+			return nil, calls, err
+		}
+	}
+	return nil, calls, nil
+}
+
 // changeTogether makes those of the changes that the indexes name, in one call.
-func (p *Postgres) changeTogether(ctx context.Context, changes []Change, indexes []int, answers []Changed) (counters []Counters, err error) {
+// To skip is not to wait for SKUs that somebody has locked.
+func (p *Postgres) changeTogether(ctx context.Context, changes []Change, indexes []int, answers []Changed, skip bool) (counters []Counters, err error) {
 	ids, actions, holds := make([]string, len(indexes)), make([]string, len(indexes)), make([]int64, len(indexes))
 	for n, i := range indexes {
 		ids[n], actions[n], holds[n] = changes[i].ID, string(changes[i].Action), changes[i].Hold.Microseconds()
@@ -90,7 +121,7 @@ func (p *Postgres) changeTogether(ctx context.Context, changes []Change, indexes
 	var lefts []int64
 	found := make(map[string]*record)
 	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue("select verdicts, deciding, lefts from lastunit.change_orders($1::text::uuid, $2, $3, $4)", self.id, ids, actions, holds).
+		batch.Queue("select verdicts, deciding, lefts from lastunit.change_orders($1::text::uuid, $2, $3, $4, $5)", self.id, ids, actions, holds, skip).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&verdicts, &deciding, &lefts) })
 		queueNoScan(batch)
 		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
@@ -157,7 +188,7 @@ func (p *Postgres) Due(ctx context.Context, again time.Duration, limit int) (ord
 	err = p.transact(ctx, writing, func(batch *pgx.Batch) {
 		queueNoScan(batch)
 		batch.Queue(`with due as materialized (
-				select id, due_at from lastunit.orders where status = 'held' and due_at <= clock_timestamp()
+				select id, due_at from lastunit.orders where status = 'held' and due_at <= (select clock_timestamp())
 				order by due_at limit $2 for update skip locked
 			), taken as (
 				update lastunit.orders set due_at = clock_timestamp() + $1::bigint * interval '1 microsecond'
@@ -180,9 +211,11 @@ func (p *Postgres) Uncounted(ctx context.Context, limit int) (ids []string, err 
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	err = p.read(ctx, func(batch *pgx.Batch) {
+	// Without those that somebody has locked: they can't be counted now, and
+	// must not stand in the way of others.
+	err = p.transact(ctx, mode{writing.begin, ErrUnavailable}, func(batch *pgx.Batch) {
 		queueNoScan(batch)
-		batch.Queue("select id from lastunit.orders where status <> counted order by id limit $1", limit).Query(func(rows pgx.Rows) (err error) {
+		batch.Queue("select id from lastunit.orders where status <> counted order by id limit $1 for update skip locked", limit).Query(func(rows pgx.Rows) (err error) {
 			ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			return err
 		})

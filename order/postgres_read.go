@@ -36,7 +36,7 @@ func scanRecords(rows pgx.Rows) ([]record, error) {
 		r.Lines = make([]Line, 0, len(skus))
 		for i, sku := range skus {
 			quantity := quantities[i]
-			if drawn != nil && drawn[i] > 0 {
+			if len(drawn) != 0 && drawn[i] > 0 {
 				r.Draws = append(r.Draws, Line{sku, drawn[i]})
 				quantity -= drawn[i]
 			}

@@ -248,7 +248,7 @@ func TestImportAtTheStart(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"bad":       {"sku,capacity\nred,10\nblue,x\n", path + `: invalid: line 3: capacity is "x"`},
 		"too large": {strings.Repeat("\n", maxLargeBody+1), path + " has more than 4194304 bytes"},
-		"other":     {"sku,capacity\ngreen,1\nred,11\n", path + `: SKU "red": already on sale with other terms`},
+		"other":     {"sku,capacity\ngreen,1\nred,11\n", path + `: SKU "red": already on sale`},
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(test.text), 0o600))
 		var stdout, stderr strings.Builder

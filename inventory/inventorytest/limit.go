@@ -39,7 +39,8 @@ func (s *shelf) limited(r inventory.Request, limit, inFlight int64) {
 		var exceeded *inventory.LimitError
 		require.ErrorAs(s.t, err, &exceeded)
 		assert.Equal(s.t, inventory.LimitError{
-			SKU: s.sku, Limit: limit, Requested: r.Quantity, InFlight: inFlight, Epoch: s.epoch, Version: s.version,
+			SKU: s.sku, Limit: limit, Requested: r.Quantity, InFlight: inFlight, Unsettled: s.stock().Unsettled,
+			Epoch: s.epoch, Version: s.version,
 		}, *exceeded)
 	})
 }

@@ -14,12 +14,13 @@ $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- used_by_customer is what live orders of a customer have of a SKU with a limit.
+-- used_by_customer is what live orders of a customer have of a SKU with a limit;
+-- nothing for customers who were erased.
 -- Asked under the SKU's lock, the sum can only become smaller meanwhile.
 create function lastunit.used_by_customer(p_customer text, p_sku text) returns bigint language sql stable as $$
     select coalesce(sum(l.quantity), 0)::bigint
     from lastunit.orders o, unnest(o.skus, o.quantities) l(sku, quantity)
-    where o.customer = p_customer and o.limited and o.status in ('held', 'confirmed') and l.sku = p_sku
+    where o.customer = p_customer and p_customer <> '' and o.limited and o.status in ('held', 'confirmed') and l.sku = p_sku
 $$;
 -- +goose StatementEnd
 
@@ -76,6 +77,7 @@ declare
     v_limit bigint[] := array_fill(null::bigint, array[n_skus]);
     v_misdrawn boolean[] := array_fill(false, array[n_orders]); -- the order says other draws than those of its SKUs
     v_drawing boolean := p_unit_drawn is not null;
+    v_windowed boolean := false;
     v_limiting boolean := false;
     v_ledger boolean := false;
     v_pair integer[];   -- of each unit: a number for its customer and SKU
@@ -107,9 +109,7 @@ begin
         v_admitted[r.k] := r.admitted;
         v_epoch[r.k] := r.epoch;
         v_top_seq[r.k] := r.top_seq;
-        if r.paused or r.opens_at is not null or r.closes_at is not null then
-            v_closed[r.k] := lastunit.closed_because(r.opens_at, r.closes_at, r.paused, clock_timestamp());
-        end if;
+        v_windowed := v_windowed or r.paused or r.opens_at is not null or r.closes_at is not null;
         v_limit[r.k] := r.customer_limit;
         v_limiting := v_limiting or r.customer_limit is not null;
         v_drawing := v_drawing or r.draw_skus is not null;
@@ -118,6 +118,16 @@ begin
             v_moved[r.k] := r.moved;
         end if;
     end loop;
+    -- The moment at which all of them are decided, as of which they are stored.
+    decided_at := clock_timestamp();
+    if v_windowed then
+        for r in
+            select u.k, lastunit.closed_because(s.opens_at, s.closes_at, s.paused, decided_at) as because
+            from unnest(p_skus) with ordinality u(sku, k) join lastunit.skus s on s.sku = u.sku
+        loop
+            v_closed[r.k] := r.because;
+        end loop;
+    end if;
 
     -- Only now, under the locks: whoever had them before has committed.
     -- "= any" by the key, as the planner turns NOT EXISTS into a scan.
@@ -235,7 +245,6 @@ begin
         end loop;
     end loop;
 
-    decided_at := clock_timestamp();
     if n_booked = 0 then
         return;
     end if;

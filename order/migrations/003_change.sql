@@ -8,7 +8,7 @@
 --
 --   done        the order is as it was asked to be, be it since before
 --   missing     there is no such order
---   busy        somebody's open transaction has changed it
+--   busy        another transaction has it, or has one of its SKUs
 --   cancelled   it is
 --   expired     it has expired, or its time is over
 --   limited     reclaim: the customer would have too much
@@ -16,6 +16,7 @@
 create function lastunit.change_orders(
     p_store uuid, p_ids text[], p_actions text[],
     p_holds bigint[],        -- in microseconds: of extend, how long; of expire, since when its time must be over
+    p_skip boolean,          -- not to wait for a SKU that somebody has locked: its orders are busy
     out verdicts text[],
     out deciding integer[],  -- which of its units decided it, from 1, if limited or full
     out lefts bigint[]       -- units left of that one, if full; what the customer has of it, if limited
@@ -24,6 +25,8 @@ declare
     n integer := cardinality(p_ids);
     v_known text[];
     v_skus text[];
+    v_locked text[];
+    v_seen boolean[] := array_fill(false, array[n]);                 -- its SKUs are locked
     v_status text[] := array_fill(null::text, array[n]);             -- what the order becomes
     v_expires timestamptz[] := array_fill(null::timestamptz, array[n]);
     v_changed boolean[] := array_fill(false, array[n]);              -- its status does
@@ -36,9 +39,29 @@ declare
     s lastunit.skus;
     r record;
 begin
+    -- Many times what a batch keeps a SKU for, and short for the orders of others.
+    if current_setting('lock_timeout')::interval not between interval '1 ms' and interval '500 ms' then
+        perform set_config('lock_timeout', '500ms', true);
+    end if;
     perform lastunit.enter(p_store);
-    v_skus := array(select distinct l.sku from lastunit.orders o, unnest(o.skus) l(sku) where o.id = any(p_ids));
-    perform from lastunit.skus where sku = any(v_skus) order by sku for update;
+    for r in select u.i, o.skus from unnest(p_ids) with ordinality u(id, i) join lastunit.orders o on o.id = u.id loop
+        v_seen[r.i] := true;
+        v_skus := v_skus || r.skus;
+    end loop;
+    v_skus := array(select distinct l.sku from unnest(v_skus) l(sku));
+    if p_skip then
+        v_locked := array(select k.sku from lastunit.skus k where k.sku = any(v_skus) order by k.sku for update skip locked);
+        if cardinality(v_locked) <> cardinality(v_skus) then
+            v_skus := array(select l.sku from unnest(v_skus) l(sku) where l.sku <> all(v_locked));
+            for r in
+                select u.i from unnest(p_ids) with ordinality u(id, i) join lastunit.orders o on o.id = u.id where o.skus && v_skus
+            loop
+                v_seen[r.i] := false;
+            end loop;
+        end if;
+    else
+        perform from lastunit.skus where sku = any(v_skus) order by sku for update;
+    end if;
     v_known := array(select o.id from lastunit.orders o where o.id = any(p_ids));
     -- Under the locks, as everywhere, so that inserts of one ID never wait for
     -- each other's locks.
@@ -61,7 +84,8 @@ begin
         join lastunit.orders o on o.id = u.id
         order by u.i for update of o skip locked
     loop
-        continue when not r.skus <@ v_skus; -- it came in after we looked; it stays busy
+        -- What came in after we looked stays busy, but for what we have inserted.
+        continue when not v_seen[r.i] and r.skus <> '{}';
         v_now := clock_timestamp();
         v_verdict := 'done';
         v_status[r.i] := r.status;
@@ -222,7 +246,9 @@ begin
     if found then
         return 'done';
     end if;
-    select * into o from lastunit.orders where id = p_id;
+    -- Locked, so that it is the answer until the end of the transaction, and so
+    -- that an old snapshot is an error and not an answer.
+    select * into o from lastunit.orders where id = p_id for update;
     return case
         when not found then 'missing'
         when p_action = 'cancel' then 'done'

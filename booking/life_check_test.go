@@ -158,7 +158,8 @@ func (w *lifeWalk) audit(ctx context.Context) error {
 }
 
 // becomesExact wants no difference at once, but what was lost in Redis repaired
-// first. On servers, what is under way to Redis gets a while.
+// first. On servers, what is under way to Redis gets a while; then it may be lost,
+// as when Run was stopped in the middle of a change, and is repaired too.
 func (w *lifeWalk) becomesExact(ctx context.Context, shop *booking.Service) error {
 	for sku := range w.dirty {
 		if _, err := shop.Reconcile(ctx, booking.Repair, sku); err != nil {
@@ -172,6 +173,10 @@ func (w *lifeWalk) becomesExact(ctx context.Context, shop *booking.Service) erro
 			return err
 		case !w.real || time.Now().After(patience):
 			return fmt.Errorf("the two sides differ at last: %+v", differences)
+		case time.Until(patience) < 5*time.Second:
+			if _, err := shop.Reconcile(ctx, booking.Repair, w.model.names()...); err != nil {
+				return err
+			}
 		}
 		time.Sleep(time.Millisecond) // between polls
 	}

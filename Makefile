@@ -60,3 +60,10 @@ test: test-deps ## Run every test, with the race detector and real servers
 cover: test-deps ## Run every test and print the statement coverage
 	$(call each-module,$(GO_TEST) -covermode=atomic -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)
 	$(say-left-out)
+
+# ARGS are the flags of internal/bench, as in ARGS="-seconds 2 -callers 1000 -json FILE".
+.PHONY: bench
+bench: export LASTUNIT_BENCH_COMMAND = make bench$(if $(ARGS), ARGS="$(ARGS)")
+bench: test-deps ## Measure beside what people use instead, some 20 minutes (ARGS="-help")
+	@$(GO) build -C internal/bench -o "$(CURDIR)/bin/bench" .
+	@exec bin/bench -svg internal/bench/bench.svg $(ARGS)

@@ -122,11 +122,11 @@ func New(config Config) (*Service, error) {
 	}
 	s := &Service{config: config, log: config.Logger, asking: make(chan struct{}, maxAsking)}
 	for lane := range s.commits {
-		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
+		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout, CallerCarries: true}, s.commitBatch)
 	}
 	s.changes = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
 	s.scans = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.scanBatch)
-	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
+	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout, CallerCarries: true}, s.lookBatch)
 	s.settles = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.settleBatch)
 	return s, nil
 }

@@ -22,6 +22,6 @@
 // rebuilt, but that costs time.
 //
 // With go-redis, set ContextTimeoutEnabled, so that a call ends with its context
-// and not only with ReadTimeout, and a PoolSize of 50 or more: each booking is a
-// call of its own.
+// and not only with ReadTimeout. Deductions that come while others are under way
+// travel together, so that a few connections are enough.
 package inventory

@@ -29,9 +29,11 @@ var badNumbers = []struct {
 }{
 	{"deduct", 1, []string{"-1"}},
 	{"deduct", 2, []string{"-1"}},
-	{"deduct", 3, []string{"-1"}},
-	{"deduct", 5, []string{"0", "-1", "1000001", "4503599627370496"}},
-	{"deduct", 8, []string{"-1", "2"}},
+	{"deduct", 3, []string{"-1", "2"}},
+	{"deduct", 4, []string{"-1"}},
+	{"deduct", 6, []string{"0", "-1", "1000001", "4503599627370496"}},
+	{"deduct", 9, []string{"-1"}},
+	{"deduct", 11, []string{"0", "-1", "1000001", "4503599627370496"}},
 	{"settle", 1, []string{"0", "-1"}},
 	{"settle", 2, []string{"0", "-1"}},
 	{"settle", 3, nil},
@@ -62,7 +64,7 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 		a, b := s.deduct("a"), s.deduct("b")
 		// With these each script does something.
 		good := map[string][]any{
-			"deduct":    {store, "3", "0", "0", "new", "1", "order", "carol", "0"},
+			"deduct":    {store, "3", "0", "0", "0", "new", "1", "order", "carol", "0", "newer", "1", "other", "carol"},
 			"settle":    {store, "3", "2", "50", "0", "5", "1000", "2000", "1", "a", text(a.Seq), "b", text(b.Seq)},
 			"restore":   {store, "3", "a", text(a.Seq), "b", text(b.Seq)},
 			"load":      {store, "4", "9", "50", "5", "1000", "2000", "1"},
@@ -83,9 +85,9 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 			}
 		}
 		// Arguments that are missing are no numbers either.
-		for script, last := range map[string]int{"deduct": 8, "settle": 9, "restore": 2, "load": 7, "unsettled": 3} {
+		for script, last := range map[string]int{"deduct": 13, "settle": 9, "restore": 2, "load": 7, "unsettled": 3} {
 			for n := range last + 1 {
-				if n == 9 && script == "settle" || n == 2 && script == "restore" {
+				if n == 9 && (script == "settle" || script == "deduct") || n == 2 && script == "restore" {
 					continue // no deductions, which is fine
 				}
 				refused(script, good[script][:n])
@@ -96,7 +98,7 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 		refused("restore", good["restore"][:3])
 		refused("restore", good["restore"][:5])
 
-		for _, index := range []int{4, 6, 7} { // attempt, order and customer
+		for _, index := range []int{5, 7, 8, 10, 12, 13} { // attempt, order and customer
 			for _, id := range []string{"", strings.Repeat("x", inventory.MaxIDBytes+1)} {
 				arguments := slices.Clone(good["deduct"])
 				arguments[index] = id

@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-)
 
-// DeductTimeout bounds how long a copy of a Deduct that is still on its way can
-// do anything, if its context has no earlier deadline.
-const DeductTimeout = 5 * time.Second
+	"github.com/lastunit/lastunit/internal/gather"
+)
 
 // Redis is the InventoryRepository in Redis 7.0 or newer, alone, with replicas
 // or as a cluster. Each SKU is one hash; each method is one script, which Redis
@@ -31,6 +29,8 @@ type Redis struct {
 	// last reply; asked says that there was one. In a cluster it is some node's.
 	ahead atomic.Int64
 	asked atomic.Bool
+
+	deducts [lanes]*gather.Gather[deductCall, deducted] // see lane
 }
 
 var _ InventoryRepository = (*Redis)(nil)
@@ -50,6 +50,9 @@ func NewRedis(client redis.UniversalClient, options ...Option) *Redis {
 	r := &Redis{client: client, keys: keys{prefix: DefaultKeyPrefix}}
 	for _, option := range options {
 		option(r)
+	}
+	for lane := range r.deducts {
+		r.deducts[lane] = gather.New(gather.Config{Batch: scriptBatch, Queue: maxQueue, Timeout: 2 * DeductTimeout, CallerCarries: true}, r.deductBatch)
 	}
 	return r
 }
@@ -150,104 +153,6 @@ func (r *Redis) Restore(ctx context.Context, deductions ...Deduction) error {
 		}
 	}
 	return failed
-}
-
-// Deduct implements InventoryRepository.
-func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) {
-	if err := request.check(); err != nil {
-		return Deduction{}, err
-	}
-	ahead, err := r.clock(ctx, request.SKU)
-	if err != nil {
-		return Deduction{}, err
-	}
-	for {
-		reply, err := r.run(ctx, deductScript, "deduct", request.SKU,
-			request.Store, request.Watermark.Epoch, request.Watermark.Seq, deadline(ctx)+ahead,
-			request.Attempt, request.Quantity, request.OrderID, request.Customer, flag(request.Cleared))
-		if err != nil {
-			return Deduction{}, err
-		}
-		now := reply.number(1)
-		ahead = r.hear(now)
-
-		switch reply.text(0) {
-		case "deducted":
-			return Deduction{
-				SKU: request.SKU, Store: request.Store, Attempt: request.Attempt,
-				OrderID: request.OrderID, Quantity: request.Quantity,
-				Epoch: reply.number(2), Seq: reply.number(3), Version: reply.number(4),
-				At: time.UnixMilli(reply.number(5)),
-			}, reply.err
-		case "paused", "unopened", "closed", "limit", "short":
-			refused := refusal(request, reply)
-			if reply.err != nil {
-				return Deduction{}, reply.err
-			}
-			return Deduction{}, refused
-		case "other":
-			return Deduction{}, errOtherRequest()
-		case "late":
-			// Redis took the deadline for past: our notion of its clock was
-			// wrong, or the call was really late. Now we know its clock.
-			if err := ctx.Err(); err != nil {
-				return Deduction{}, unavailable("deduct", request.SKU, err)
-			}
-		default:
-			return Deduction{}, reply.unknown("deduct", request.SKU)
-		}
-	}
-}
-
-// refusal is the error for what the script refuses by the supply and the terms.
-func refusal(request Request, reply *reply) error {
-	sku, status := request.SKU, reply.text(0)
-	epoch, version, a, b, unsettled := reply.number(2), reply.number(3), reply.number(4), reply.number(5), reply.number(6)
-	switch status {
-	case "short":
-		return shortOf(sku, request.Quantity, a, unsettled, epoch, version)
-	case "limit":
-		return &LimitError{
-			SKU: sku, Limit: a, Requested: request.Quantity, InFlight: b,
-			Unsettled: unsettled, Epoch: epoch, Version: version,
-		}
-	}
-	why := map[string]error{"paused": ErrPaused, "unopened": ErrNotOpen, "closed": ErrClosed}[status]
-	return &WindowError{
-		SKU: sku, OpensAt: fromWindow(a), ClosesAt: fromWindow(b), Err: why,
-		Unsettled: unsettled, Epoch: epoch, Version: version,
-	}
-}
-
-// clock is how many milliseconds Redis's clock is ahead of ours.
-func (r *Redis) clock(ctx context.Context, sku string) (int64, error) {
-	if r.asked.Load() {
-		return r.ahead.Load(), nil
-	}
-	now, err := r.client.Time(ctx).Result()
-	if err != nil {
-		return 0, unavailable("deduct", sku, err)
-	}
-	return r.hear(now.UnixMilli()), nil
-}
-
-// hear takes note of Redis's clock.
-func (r *Redis) hear(now int64) (ahead int64) {
-	ahead = now - time.Now().UnixMilli()
-	r.ahead.Store(ahead)
-	r.asked.Store(true)
-	return ahead
-}
-
-// deadline is when the caller will have given up, by our clock in milliseconds.
-// It counts from what the clock says now: if it was set since ctx was made, the
-// deadline of ctx is by the clock of before.
-func deadline(ctx context.Context) int64 {
-	left := DeductTimeout
-	if by, ok := ctx.Deadline(); ok {
-		left = min(left, time.Until(by))
-	}
-	return time.Now().Add(left).UnixMilli()
 }
 
 // Unsettled implements InventoryRepository.

@@ -59,6 +59,9 @@ type InventoryRepository interface {
 	// is told. It fails with ErrNotLoaded also if the counters are behind the
 	// Watermark. In all these cases nothing was taken.
 	//
+	// A caller whose ctx ends while the call waits for others leaves without a
+	// trace; while it is under way, the call may be carried out.
+	//
 	// A copy of the call that is still on its way when the deadline of ctx, or
 	// DeductTimeout if that is sooner, has passed by the store's clock, does
 	// nothing any more.

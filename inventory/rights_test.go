@@ -53,23 +53,25 @@ func TestLeastRights(t *testing.T) {
 		next := s.supply
 		next.Epoch++
 		_, stockErr := s.repo.Stock(ctx, s.sku)
-		_, deductErr := s.repo.Deduct(ctx, s.request("b"))
+		b, deductErr := s.repo.Deduct(ctx, s.request("b"))
 		_, listErr := s.repo.Unsettled(ctx, store, s.sku, 0, 10)
+		var settleErr error
+		if deductErr == nil {
+			settleErr = s.repo.Settle(ctx, s.supply, b)
+		}
 		before := s.hash()
 		loadErr := s.repo.Load(ctx, next)
 		if loadErr != nil && len(s.hash()) > 0 {
 			// It may be gone, as a load replaces it anyway, but not half there.
 			assert.Equal(t, before, s.hash(), "without %v", missing)
 		}
-		for _, err := range []error{stockErr, deductErr, listErr, loadErr} {
+		for _, err := range []error{stockErr, deductErr, listErr, settleErr, loadErr} {
 			if err != nil {
 				unavailable(t, err)
 				assert.NotContains(t, err.Error(), password)
 				refused++
 			}
 		}
-		if missing != "+hdel" { // needed by settle and restore, and to refuse for lack of units
-			assert.Positive(t, refused, "without %v all works", missing)
-		}
+		assert.Positive(t, refused, "without %v all works", missing)
 	}
 }

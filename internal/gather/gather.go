@@ -27,6 +27,11 @@ type Config struct {
 	Batch   int           // calls that go together at most
 	Queue   int           // calls that wait at most
 	Timeout time.Duration // of a batch; the callers' contexts don't reach it
+
+	// CallerCarries lets who finds nothing under way carry the call out alone,
+	// which spares two switches of goroutines. It can't leave meanwhile: the
+	// deadline of its context ends the call, but not its cancellation.
+	CallerCarries bool
 }
 
 // Gather carries calls of one kind. Make one with New. It is safe for
@@ -58,10 +63,14 @@ type call[In, Out any] struct {
 
 // Do waits until the call was carried out with others.
 func (g *Gather[In, Out]) Do(ctx context.Context, in In) (Out, error) {
-	c := &call[In, Out]{in: in, done: make(chan struct{})}
 	if err := ctx.Err(); err != nil {
-		return c.out, fmt.Errorf("%w: %w", ErrNotSent, err)
+		var none Out
+		return none, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
+	if g.config.CallerCarries && g.begin() {
+		return g.alone(ctx, in)
+	}
+	c := &call[In, Out]{in: in, done: make(chan struct{})}
 	if !g.enqueue(c) {
 		return c.out, fmt.Errorf("%w: %d calls are waiting", ErrNotSent, g.config.Queue)
 	}
@@ -107,6 +116,46 @@ func (g *Gather[In, Out]) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// begin says that nothing was under way, and that now something is.
+func (g *Gather[In, Out]) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.underway {
+		return false
+	}
+	g.underway = true
+	g.idle = make(chan struct{})
+	return true
+}
+
+// alone carries one call out, and lets those that came meanwhile go on.
+func (g *Gather[In, Out]) alone(ctx context.Context, in In) (out Out, err error) {
+	timeout := g.config.Timeout
+	if by, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(by))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.queue != nil {
+			go g.carry()
+			return
+		}
+		g.underway = false
+		close(g.idle)
+	}()
+	outs, err := g.send(ctx, []In{in})
+	if err == nil && len(outs) != 1 {
+		err = fmt.Errorf("%d answers to a call", len(outs))
+	}
+	if err != nil {
+		return out, err
+	}
+	return outs[0], nil
 }
 
 func (g *Gather[In, Out]) enqueue(c *call[In, Out]) bool {

@@ -147,3 +147,56 @@ func TestABatchHasATimeout(t *testing.T) {
 		require.NoError(t, g.Wait(t.Context()))
 	})
 }
+
+func TestTheCallerCarriesItsCallAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlow()
+		own := config
+		own.CallerCarries = true
+		g := gather.New(own, s.send)
+		ctx, leave := context.WithCancel(t.Context())
+		first := make(chan error)
+		go func() {
+			_, err := g.Do(ctx, 0)
+			first <- err
+		}()
+		synctest.Wait()
+		assert.Equal(t, []int{0}, <-s.batches)
+		answers := make(chan int, 2)
+		for i := 1; i <= 2; i++ {
+			go func() {
+				out, err := g.Do(t.Context(), i)
+				assert.NoError(t, err)
+				answers <- out
+			}()
+			synctest.Wait()
+		}
+		assert.Empty(t, s.batches, "they wait for the first one")
+		leave() // it can't
+		synctest.Wait()
+		assert.Empty(t, first)
+		s.goOn <- nil
+		require.NoError(t, <-first)
+		assert.Equal(t, []int{1, 2}, <-s.batches, "those that came meanwhile go together")
+		s.goOn <- nil
+		<-answers
+		<-answers
+		require.NoError(t, g.Wait(t.Context()))
+		_, err := g.Do(ctx, 3)
+		require.ErrorIs(t, err, gather.ErrNotSent)
+
+		// A deadline ends the call.
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		ended := make(chan struct{})
+		g = gather.New(own, func(ctx context.Context, batch []int) ([]int, error) {
+			<-ctx.Done()
+			close(ended)
+			return nil, ctx.Err()
+		})
+		_, err = g.Do(short, 4)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		<-ended
+		require.NoError(t, g.Wait(t.Context()))
+	})
+}

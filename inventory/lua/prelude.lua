@@ -41,6 +41,10 @@ local BOUND = 4503599627370496
 -- The most bytes of an ID, and the most units of one SKU in one order.
 local ID_BYTES, MAX_QUANTITY = 128, 1000000
 
+-- CHUNK is how many values one command takes from a table: an even number, and
+-- few enough for unpack anywhere.
+local CHUNK = 100
+
 -- whole reads a whole number from low to high, in plain digits. Anything else
 -- (a sign, a fraction, nan, an exponent, hex, a leading zero) is nil. Compare
 -- what it returns, never the text: as strings, "9" is greater than "10".
@@ -126,15 +130,12 @@ local function read_stock(key, store)
   return stock
 end
 
--- read_deduction returns the unsettled deduction of an attempt, with an empty
--- customer if it counts for none; nil if there is no deduction; nil and true if
--- what stands there is garbage.
-local function read_deduction(key, attempt)
-  local value = redis.call('HGET', key, 'd:' .. attempt)
-  if not value then return nil end
+-- parse_deduction reads the value of an unsettled deduction, with an empty
+-- customer if it counts for none; nil if it is garbage.
+local function parse_deduction(value)
   local seq, quantity, version, at, bytes, ids = string.match(value, '^(%d+):(%d+):(%d+):(%d+):(%d+):(.+)$')
   bytes = whole(bytes, 0, ID_BYTES)
-  if not bytes or #ids <= bytes then return nil, true end
+  if not bytes or #ids <= bytes then return nil end
   local deduction = {
     seq = whole(seq, 1, BOUND),
     quantity = whole(quantity, 1, BOUND),
@@ -144,9 +145,18 @@ local function read_deduction(key, attempt)
     order = string.sub(ids, bytes + 1),
   }
   if not (deduction.seq and deduction.quantity and deduction.version and deduction.at) then
-    return nil, true
+    return nil
   end
   return deduction
+end
+
+-- read_deduction returns the unsettled deduction of an attempt; nil if there is
+-- none; nil and true if what stands there is garbage.
+local function read_deduction(key, attempt)
+  local value = redis.call('HGET', key, 'd:' .. attempt)
+  if not value then return nil end
+  local deduction = parse_deduction(value)
+  return deduction, not deduction
 end
 
 -- read_in_flight returns the units that count for a customer; nil if what

@@ -19,6 +19,7 @@ func (p *Postgres) Change(ctx context.Context, changes []Change) ([]Changed, []C
 	answers := make([]Changed, len(changes))
 	var counters []Counters
 	calls := 0
+	skip := false // once a SKU was waited for in vain, none is
 	for from := 0; from < len(changes); {
 		to := from + together(changes[from:])
 		open := make([]int, to-from) // indexes of those that are not answered yet
@@ -27,7 +28,7 @@ func (p *Postgres) Change(ctx context.Context, changes []Change) ([]Changed, []C
 		}
 		// What another call of ours is changing is most often done by now.
 		for try := 1; len(open) > 0 && try <= maxBusy; try++ {
-			round, n, err := p.changeAll(ctx, changes, open, answers)
+			round, n, err := p.changeAll(ctx, changes, open, answers, &skip)
 			if err != nil {
 				if calls+n > 0 {
 					err = inDoubt(err)
@@ -84,9 +85,12 @@ func (p *Postgres) countersOf(ctx context.Context, changes []Change) (counters [
 // changeAll makes those of the changes that the indexes name, and says in how
 // many calls: in one, unless Postgres rejects some order, which then is alone to
 // blame, or somebody keeps a SKU locked, whose orders are busy then.
-func (p *Postgres) changeAll(ctx context.Context, changes []Change, indexes []int, answers []Changed) (counters []Counters, calls int, err error) {
-	counters, err = p.changeTogether(ctx, changes, indexes, answers, false)
-	if sqlState(err) == "55P03" {
+func (p *Postgres) changeAll(
+	ctx context.Context, changes []Change, indexes []int, answers []Changed, skip *bool,
+) (counters []Counters, calls int, err error) {
+	counters, err = p.changeTogether(ctx, changes, indexes, answers, *skip)
+	if sqlState(err) == "55P03" && !*skip {
+		*skip = true
 		counters, err = p.changeTogether(ctx, changes, indexes, answers, true)
 	}
 	var rejected *rejectedError
@@ -101,7 +105,7 @@ func (p *Postgres) changeAll(ctx context.Context, changes []Change, indexes []in
 		return nil, 1, nil
 	}
 	for _, half := range [...][]int{indexes[:len(indexes)/2], indexes[len(indexes)/2:]} {
-		_, n, err := p.changeAll(ctx, changes, half, answers)
+		_, n, err := p.changeAll(ctx, changes, half, answers, skip)
 		if calls += n; err != nil {
 			return nil, calls, err
 		}

@@ -14,9 +14,10 @@ type refusal struct {
 	err            error
 	epoch, version int64 // of the supply that it was decided on
 
-	stock  *inventory.StockError  // one of
-	limit  *inventory.LimitError  // the
-	window *inventory.WindowError // three
+	// One of these is there.
+	stock  *inventory.StockError
+	limit  *inventory.LimitError
+	window *inventory.WindowError
 }
 
 // refusalOf finds the refusal that an error is, if it is one.

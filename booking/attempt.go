@@ -162,11 +162,7 @@ func (a *attempt) expired(ctx context.Context, o order.Order) error {
 	if err != nil {
 		return err
 	}
-	expired := &order.HoldExpiredError{ID: o.ID, ExpiredAt: o.ExpiresAt}
-	for _, c := range counters {
-		expired.Left = append(expired.Left, order.Line{SKU: c.SKU, Quantity: max(0, c.Left())})
-	}
-	return expired
+	return order.NewHoldExpiredError(o, counters)
 }
 
 // commitOf is what is committed, or looked up without deductions.

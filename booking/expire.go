@@ -3,9 +3,8 @@ package booking
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/lastunit/lastunit/order"
 )
@@ -49,17 +48,14 @@ func (s *Service) expire(ctx context.Context) (did bool, _ error) {
 			return err == nil, err
 		}
 		changes := make([]order.Change, len(due))
-		var asking errgroup.Group
+		var asking sync.WaitGroup
 		for i, o := range due {
 			changes[i] = order.Change{ID: o.ID, Action: order.Expire}
 			if s.config.BeforeExpire != nil {
-				asking.Go(func() error {
-					changes[i] = s.decideExpiry(ctx, o)
-					return nil
-				})
+				asking.Go(func() { changes[i] = s.decideExpiry(ctx, o) })
 			}
 		}
-		asking.Wait() //nolint:errcheck // none fails
+		asking.Wait()
 		if _, err := s.changeAll(ctx, changes); err != nil {
 			return false, err
 		}

@@ -79,6 +79,22 @@ type HoldExpiredError struct {
 	Left      []Line // how many units are left of each SKU of the order, pools included; may be 0
 }
 
+// NewHoldExpiredError is the error of an order whose hold is over, given the
+// Counters of its SKUs, in any order. It is for implementers of a Store.
+func NewHoldExpiredError(o Order, counters []Counters) *HoldExpiredError {
+	err := &HoldExpiredError{ID: o.ID, ExpiredAt: o.ExpiresAt}
+	for _, unit := range o.Units() {
+		var left int64
+		for _, c := range counters {
+			if c.SKU == unit.SKU {
+				left = max(0, c.Left())
+			}
+		}
+		err.Left = append(err.Left, Line{unit.SKU, left})
+	}
+	return err
+}
+
 // Error names the order and the moment.
 func (e *HoldExpiredError) Error() string {
 	return fmt.Sprintf("order %q: %v at %s", e.ID, ErrHoldExpired, e.ExpiredAt.Format(time.RFC3339Nano))

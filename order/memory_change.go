@@ -104,11 +104,11 @@ func (m *Memory) ended(r *record) error {
 }
 
 func (m *Memory) holdExpired(r *record) error {
-	err := &HoldExpiredError{ID: r.ID, ExpiredAt: r.ExpiresAt}
+	var counters []Counters
 	for _, unit := range r.Units() {
-		err.Left = append(err.Left, Line{unit.SKU, max(0, m.skus[unit.SKU].Left())})
+		counters = append(counters, m.skus[unit.SKU].Counters)
 	}
-	return err
+	return NewHoldExpiredError(r.Order, counters)
 }
 
 func (m *Memory) confirm(r *record, now time.Time) {

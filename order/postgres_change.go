@@ -68,8 +68,6 @@ func together(changes []Change) int {
 	return len(changes)
 }
 
-const whereOrdersHave = " where s.sku in (select l.sku from lastunit.orders o, unnest(o.skus) l(sku) where o.id = any($1)) order by s.sku"
-
 func (p *Postgres) countersOf(ctx context.Context, changes []Change) (counters []Counters, err error) {
 	ids := make([]string, len(changes))
 	for i, c := range changes {
@@ -77,7 +75,7 @@ func (p *Postgres) countersOf(ctx context.Context, changes []Change) (counters [
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) {
 		queueNoScan(batch)
-		batch.Queue(selectCounters+whereOrdersHave, ids).Query(intoCounters(&counters))
+		queueCountersOf(batch, ids, &counters)
 	})
 	return counters, err
 }
@@ -128,14 +126,8 @@ func (p *Postgres) changeTogether(ctx context.Context, changes []Change, indexes
 		batch.Queue("select verdicts, deciding, lefts from lastunit.change_orders($1::text::uuid, $2, $3, $4, $5)", self.id, ids, actions, holds, skip).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&verdicts, &deciding, &lefts) })
 		queueNoScan(batch)
-		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
-			records, err := scanRecords(rows)
-			for i := range records {
-				found[records[i].ID] = &records[i]
-			}
-			return err
-		})
-		batch.Queue(selectCounters+whereOrdersHave, ids).Query(intoCounters(&counters))
+		queueRecords(batch, ids, found)
+		queueCountersOf(batch, ids, &counters)
 	})
 	if err != nil {
 		return nil, err
@@ -162,7 +154,7 @@ func refusal(verdict string, o Order, unit int, number int64, counters []Counter
 	case "cancelled":
 		return &OrderError{o.ID, ErrCancelled}
 	case "expired":
-		return expired(o, counters)
+		return NewHoldExpiredError(o, counters)
 	case "full":
 		u := o.Units()[unit]
 		return &inventory.StockError{SKU: u.SKU, Requested: u.Quantity, Available: number}
@@ -172,16 +164,6 @@ func refusal(verdict string, o Order, unit int, number int64, counters []Counter
 		return &inventory.LimitError{SKU: u.SKU, Limit: c.CustomerLimit, Requested: u.Quantity, Used: number}
 	}
 	return nil
-}
-
-// expired is the error of a hold that is over, with what is left.
-func expired(o Order, counters []Counters) error {
-	err := &HoldExpiredError{ID: o.ID, ExpiredAt: o.ExpiresAt}
-	for _, unit := range o.Units() {
-		c, _ := find(counters, unit.SKU)
-		err.Left = append(err.Left, Line{unit.SKU, max(0, c.Left())})
-	}
-	return err
 }
 
 // Due implements Store.

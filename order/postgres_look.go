@@ -33,13 +33,7 @@ func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Cou
 		queueCounters(batch, skusOf(commits), &counters)
 		queueNoScan(batch)
 		queueUsed(batch, commits, &used)
-		batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
-			records, err := scanRecords(rows)
-			for i := range records {
-				found[records[i].ID] = &records[i]
-			}
-			return err
-		})
+		queueRecords(batch, ids, found)
 	})
 	if err != nil {
 		return nil, nil, err

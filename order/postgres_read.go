@@ -105,6 +105,23 @@ func queueNoScan(batch *pgx.Batch) {
 	batch.Queue("select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)")
 }
 
+// queueCountersOf reads the counters of the SKUs of orders, sorted.
+func queueCountersOf(batch *pgx.Batch, ids []string, into *[]Counters) {
+	batch.Queue(selectCounters+` where s.sku in (
+		select l.sku from lastunit.orders o, unnest(o.skus) l(sku) where o.id = any($1)) order by s.sku`, ids).Query(intoCounters(into))
+}
+
+// queueRecords reads orders into the given map, by their IDs.
+func queueRecords(batch *pgx.Batch, ids []string, into map[string]*record) {
+	batch.Queue(selectRecords+" where id = any($1)", ids).Query(func(rows pgx.Rows) error {
+		records, err := scanRecords(rows)
+		for i := range records {
+			into[records[i].ID] = &records[i]
+		}
+		return err
+	})
+}
+
 // queueRecord reads one order into the given slice, empty if there is none.
 func queueRecord(batch *pgx.Batch, id string, into *[]record) {
 	batch.Queue(selectRecords+" where id = $1", id).Query(func(rows pgx.Rows) (err error) {

@@ -34,8 +34,7 @@ func (p *Postgres) changeTx(ctx context.Context, tx pgx.Tx, id string, action Ac
 	batch.Queue("select lastunit.change_in_transaction($1, $2)", id, string(action)).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&verdict) })
 	queueRecord(batch, id, &found)
-	batch.Queue(selectCounters+" where s.sku in (select l.sku from lastunit.orders o, unnest(o.skus) l(sku) where o.id = $1) order by s.sku", id).
-		Query(intoCounters(&counters))
+	queueCountersOf(batch, []string{id}, &counters)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		if notMigrated(sqlState(err)) {
 			err = fmt.Errorf("%w: %w", ErrNotMigrated, err)

@@ -1,6 +1,8 @@
 package inventory_test
 
 import (
+	"errors"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ func BenchmarkDeduct(b *testing.B) {
 	b.Run("one caller", func(b *testing.B) {
 		s := onSale(b, servertest.SharedRedis(b).Client(b), inventory.MaxCapacity)
 		ctx := background(b)
+		b.ReportAllocs()
 		n := 0
 		for b.Loop() {
 			n++
@@ -26,11 +29,12 @@ func BenchmarkDeduct(b *testing.B) {
 		}
 		require.NoError(b, s.client.Del(ctx, s.key).Err())
 	})
-	b.Run("many callers", func(b *testing.B) {
+	b.Run("1000 callers", func(b *testing.B) {
 		s := onSale(b, servertest.SharedRedis(b).Client(b), inventory.MaxCapacity)
 		ctx := background(b)
+		b.ReportAllocs()
 		var n atomic.Int64
-		b.SetParallelism(50)
+		b.SetParallelism((1000 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 		b.ResetTimer()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
@@ -43,6 +47,25 @@ func BenchmarkDeduct(b *testing.B) {
 		b.StopTimer()
 		require.NoError(b, s.client.Del(ctx, s.key).Err())
 	})
+}
+
+// BenchmarkSettle settles full batches.
+func BenchmarkSettle(b *testing.B) {
+	s := onSale(b, servertest.SharedRedis(b).Client(b), inventory.MaxCapacity)
+	ctx := background(b)
+	requests := s.many(fullBatch)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		ds, _, errs := s.repo.DeductTogether(ctx, requests, nil)
+		require.NoError(b, errors.Join(errs...))
+		b.StartTimer()
+		if err := s.repo.Settle(ctx, s.supply, ds...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*fullBatch), "ns/deduction")
+	require.NoError(b, s.client.Del(ctx, s.key).Err())
 }
 
 // BenchmarkDeductAndSettle is a sale as it goes on: settles come in batches.

@@ -22,7 +22,17 @@ func CheckID(field, id string) error {
 		return &InvalidError{field, "is empty"}
 	case len(id) > MaxIDBytes:
 		return &InvalidError{field, fmt.Sprintf("has %d bytes, want at most %d", len(id), MaxIDBytes)}
-	case !utf8.ValidString(id):
+	}
+	for i := range len(id) {
+		if c := id[i]; c < ' ' || c > '~' { // most IDs are of plain ASCII, and looked at by bytes
+			return checkRunes(field, id)
+		}
+	}
+	return nil
+}
+
+func checkRunes(field, id string) error {
+	if !utf8.ValidString(id) {
 		return &InvalidError{field, "is not valid UTF-8"}
 	}
 	for _, r := range id {

@@ -3,46 +3,55 @@ package inventory
 import (
 	"cmp"
 	"context"
-	"hash/fnv"
+	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/lastunit/lastunit/internal/gather"
 )
 
-// DeductTimeout bounds how long a copy of a Deduct that is still on its way can
-// do anything, if its context has no earlier deadline.
+// DeductTimeout bounds how long a copy of a Deduct that was sent, and is still on
+// its way, can do anything, if its context has no earlier deadline.
 const DeductTimeout = 5 * time.Second
 
 const (
-	// lanes is how many batches of deductions may be under way at once. Each SKU
-	// keeps to one of them, so that what comes while one is under way gathers.
+	// lanes is in how many places calls gather. Each SKU keeps to one of them, so
+	// that what comes while others are under way gathers.
 	lanes = 4
+
+	// abreast is how many batches of one lane may be under way at once: with two,
+	// Redis works on one while its client is busy with the other.
+	abreast = 2
 
 	// maxQueue bounds the calls that wait in one process.
 	maxQueue = 100_000
 )
 
-// lane is where the deductions of a SKU gather.
-func (r *Redis) lane(sku string) *gather.Gather[deductCall, deducted] {
-	hash := fnv.New32a()
-	hash.Write([]byte(sku))
-	return r.deducts[hash.Sum32()%lanes]
-}
+// lane is which of them a SKU keeps to.
+func lane(sku string) uint64 { return maphash.String(laneSeed, sku) % lanes }
+
+var laneSeed = maphash.MakeSeed()
 
 // deductCall is one call of Deduct as it travels with others.
 type deductCall struct {
 	Request
-	by       time.Time // when its caller will have given up, on the monotonic clock
-	deadline int64     // the same by Redis's clock, in milliseconds
+	by    time.Time // when its caller will have given up, on the monotonic clock; zero for never
+	asked string    // quantity and deadline, as the script takes them
 }
 
 // deducted is what became of it.
 type deducted struct {
-	deduction Deduction
-	err       error
-	late      bool // by Redis's clock it came after its deadline
+	epoch, seq, version, at int64
+	err                     error
+	late                    bool // by Redis's clock it came after its deadline
+}
+
+// deduction is what a request was granted.
+func (d deducted) deduction(r *Request) Deduction {
+	return Deduction{
+		SKU: r.SKU, Store: r.Store, Attempt: r.Attempt, OrderID: r.OrderID, Quantity: r.Quantity,
+		Epoch: d.epoch, Seq: d.seq, Version: d.version, At: time.UnixMilli(d.at),
+	}
 }
 
 // Deduct implements InventoryRepository. Calls that come while others are under
@@ -53,16 +62,16 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 		return Deduction{}, err
 	}
 	for {
-		left := DeductTimeout
-		if by, ok := ctx.Deadline(); ok {
-			left = min(left, time.Until(by))
-		}
-		answer, err := r.lane(request.SKU).Do(ctx, deductCall{Request: request, by: time.Now().Add(left)})
+		c := &deductCall{Request: request}
+		c.by, _ = ctx.Deadline()
+		answer, err := r.deducts[lane(c.SKU)].Do(ctx, c)
 		switch {
 		case err != nil:
 			return Deduction{}, unavailable("deduct", request.SKU, err)
+		case answer.err != nil:
+			return Deduction{}, answer.err
 		case !answer.late:
-			return answer.deduction, answer.err
+			return answer.deduction(&request), nil
 		}
 		// Redis took the deadline for past: our notion of its clock was wrong,
 		// or the call was really late. Now we know its clock.
@@ -74,17 +83,14 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 
 // deductBatch carries calls out: those of one SKU in one call of the script, all
 // of these in one round trip.
-func (r *Redis) deductBatch(ctx context.Context, calls []deductCall) ([]deducted, error) {
+func (r *Redis) deductBatch(ctx context.Context, calls []*deductCall) ([]deducted, error) {
 	ahead, err := r.clock(ctx, calls[0].SKU)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	for i := range calls {
-		calls[i].deadline = now.Add(calls[i].by.Sub(now)).UnixMilli() + ahead
-	}
+	writeAsked(calls, ahead)
 	answers := make([]deducted, len(calls))
-	groups := groupDeducts(calls)
+	groups := groupsOf(len(calls), func(i, j int) int { return compareCarriers(calls[i], calls[j]) })
 	together := bulk{
 		redis: r, script: deductScript, did: "deduct",
 		of: func(g int) (string, []any) { return deductArguments(calls, groups[g]) },
@@ -99,23 +105,42 @@ func (r *Redis) deductBatch(ctx context.Context, calls []deductCall) ([]deducted
 	return answers, nil
 }
 
-// groupDeducts are the indexes of the calls that one call of the script can
-// carry out: of one SKU and store, and all cleared or none.
-func groupDeducts(calls []deductCall) [][]int {
-	all := make([]int, len(calls))
-	one := true
-	for i := range calls {
+// writeAsked gives each call its deadline by Redis's clock, and puts it into
+// words with the quantity. Most have the words of the one before.
+func writeAsked(calls []*deductCall, ahead int64) {
+	now := time.Now()
+	latest := now.Add(DeductTimeout)
+	var quantity, deadline int64
+	var asked string
+	for _, c := range calls {
+		by := latest
+		if !c.by.IsZero() && c.by.Before(latest) {
+			by = now.Add(c.by.Sub(now)) // on the monotonic clock, if it has it
+		}
+		if milliseconds := by.UnixMilli() + ahead; asked == "" || c.Quantity != quantity || milliseconds != deadline {
+			quantity, deadline = c.Quantity, milliseconds
+			asked = strconv.FormatInt(quantity, 10) + ":" + strconv.FormatInt(deadline, 10)
+		}
+		c.asked = asked
+	}
+}
+
+// groupsOf are the indexes from 0 to n-1 in groups of those that are equal, each
+// in order, and of scriptBatch at most.
+func groupsOf(n int, compare func(i, j int) int) [][]int {
+	all := make([]int, n)
+	sorted := true
+	for i := range all {
 		all[i] = i
-		one = one && compareCarriers(&calls[i], &calls[0]) == 0
+		sorted = sorted && (i == 0 || compare(i-1, i) <= 0)
 	}
-	if one {
-		return [][]int{all}
+	if !sorted {
+		slices.SortStableFunc(all, compare)
 	}
-	slices.SortStableFunc(all, func(i, j int) int { return compareCarriers(&calls[i], &calls[j]) })
 	var groups [][]int
-	for from := 0; from < len(all); {
+	for from := 0; from < n; {
 		to := from + 1
-		for to < len(all) && compareCarriers(&calls[all[from]], &calls[all[to]]) == 0 {
+		for to < n && to-from < scriptBatch && compare(all[from], all[to]) == 0 {
 			to++
 		}
 		groups = append(groups, all[from:to])
@@ -124,85 +149,76 @@ func groupDeducts(calls []deductCall) [][]int {
 	return groups
 }
 
+// compareCarriers is 0 for calls that one call of the script can carry out: of
+// one SKU and store, and both cleared or not.
 func compareCarriers(a, b *deductCall) int {
 	return cmp.Or(strings.Compare(a.SKU, b.SKU), strings.Compare(a.Store, b.Store), cmp.Compare(flag(a.Cleared), flag(b.Cleared)))
 }
 
 // deductArguments are the arguments of the script. Where there are many they are
 // pointers, which cost no allocation each.
-func deductArguments(calls []deductCall, group []int) (sku string, arguments []any) {
+func deductArguments(calls []*deductCall, group []int) (sku string, arguments []any) {
+	arguments = make([]any, 4, 4+4*len(group))
 	var known Watermark // the furthest that any of the callers knows of
 	for _, i := range group {
-		mark := calls[i].Watermark
-		if cmp.Or(cmp.Compare(mark.Epoch, known.Epoch), cmp.Compare(mark.Seq, known.Seq)) > 0 {
+		c := calls[i]
+		if mark := c.Watermark; mark.Epoch > known.Epoch || mark.Epoch == known.Epoch && mark.Seq > known.Seq {
 			known = mark
 		}
+		arguments = append(arguments, &c.asked, &c.Attempt, &c.OrderID, &c.Customer)
 	}
-	first := &calls[group[0]]
-	arguments = make([]any, 0, 4+5*len(group))
-	arguments = append(arguments, first.Store, known.Epoch, known.Seq, flag(first.Cleared))
-	for _, i := range group {
-		c := &calls[i]
-		arguments = append(arguments, &c.deadline, &c.Attempt, &c.Quantity, &c.OrderID, &c.Customer)
-	}
+	first := calls[group[0]]
+	arguments[0], arguments[1], arguments[2], arguments[3] = first.Store, known.Epoch, known.Seq, flag(first.Cleared)
 	return first.SKU, arguments
 }
 
-// hearDeducts reads the script's reply to a group.
-func (r *Redis) hearDeducts(calls []deductCall, group []int, reply *reply, err error, answers []deducted) {
+// hearDeducts reads the script's reply to a group. A reply that can't be read is
+// everybody's error.
+func (r *Redis) hearDeducts(calls []*deductCall, group []int, reply *reply, err error, answers []deducted) {
+	if err == nil {
+		r.hear(reply.number(1))
+		hearDeductions(calls, group, reply, answers)
+		err = reply.err
+	}
 	if err != nil {
 		for _, i := range group {
-			answers[i].err = err
-		}
-		return
-	}
-	now, epoch, version := reply.number(1), reply.number(2), reply.number(3)
-	r.hear(now)
-	for n, i := range group {
-		answers[i] = hearDeduct(&calls[i], reply, n+4, now, epoch, version)
-		if reply.err != nil {
-			answers[i] = deducted{err: reply.err}
+			answers[i] = deducted{err: err}
 		}
 	}
 }
 
-// hearDeduct reads the answer to one call: a value of the reply.
-func hearDeduct(c *deductCall, whole *reply, at int, now, epoch, version int64) deducted {
-	granted := func(seq, version, at int64) deducted {
-		return deducted{deduction: Deduction{
-			SKU: c.SKU, Store: c.Store, Attempt: c.Attempt, OrderID: c.OrderID, Quantity: c.Quantity,
-			Epoch: epoch, Seq: seq, Version: version, At: time.UnixMilli(at),
-		}}
-	}
-	if at < len(whole.values) {
-		switch value := whole.values[at].(type) {
-		case int64:
-			return granted(value, version, now)
-		case []any:
-			own := &reply{values: value}
-			answer := deducted{}
-			switch status := own.text(0); status {
-			case "again":
-				answer = granted(own.number(1), own.number(2), own.number(3))
-			case "late":
-				answer.late = true
-			case "other":
-				answer.err = errOtherRequest()
-			case "spent":
-				answer.err = &NotLoadedError{c.SKU, WhySpent}
-			case "paused", "unopened", "closed", "limit", "short":
-				answer.err = refusal(&c.Request, status, epoch, version, own.number(1), own.number(2), own.number(3))
-			default:
-				answer.err = own.unknown("deduct", c.SKU)
-			}
-			if own.err != nil {
-				return deducted{err: own.err}
-			}
-			return answer
+// hearDeductions gives the calls of a group that were deducted just now their
+// seq, each the next one, and the others what the reply lists of them.
+func hearDeductions(calls []*deductCall, group []int, reply *reply, answers []deducted) {
+	const listed = 5 // values of each that is listed
+	now, epoch, version, seq := reply.number(1), reply.number(2), reply.number(3), reply.number(4)
+	at := 5
+	for n, i := range group {
+		if at == len(reply.values) || reply.number(at) != int64(n+1) {
+			answers[i] = deducted{epoch: epoch, seq: seq, version: version, at: now}
+			seq++
+			continue
+		}
+		status, a, b, c := reply.text(at+1), reply.number(at+2), reply.number(at+3), reply.number(at+4)
+		at += listed
+		switch status {
+		case "again":
+			answers[i] = deducted{epoch: epoch, seq: a, version: b, at: c}
+		case "late":
+			answers[i].late = true
+		case "other":
+			answers[i].err = errOtherRequest()
+		case "spent":
+			answers[i].err = &NotLoadedError{calls[i].SKU, WhySpent}
+		case "paused", "unopened", "closed", "limit", "short":
+			answers[i].err = refusal(&calls[i].Request, status, epoch, version, a, b, c)
+		default:
+			answers[i].err = reply.unknown("deduct", calls[i].SKU)
 		}
 	}
-	whole.fail(at)
-	return deducted{}
+	if at != len(reply.values) {
+		reply.fail(at) // it lists what nobody asked for
+	}
 }
 
 // refusal is the error for what the script refuses by the supply and the terms.

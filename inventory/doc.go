@@ -13,7 +13,7 @@
 // Redis 7.0 or newer, alone, with replicas, or as a cluster. The user of the
 // connection needs the keys of the prefix, and these commands:
 //
-//	ACL SETUSER shop on >PASSWORD ~lastunit:* +evalsha +eval +time +type +hget +hmget +hset +hdel +hscan +del
+//	ACL SETUSER shop on >PASSWORD ~lastunit:* +evalsha +eval +time +type +hmget +hset +hdel +hscan +del
 //
 // Your own use of the client may need more: ping for a health check, select for
 // a database other than 0, client|setname for a client name.

@@ -1,6 +1,12 @@
 package inventory
 
-import "github.com/redis/go-redis/v9"
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // Scripts are the scripts by name, for tests that send them what Redis never
 // sends.
@@ -26,4 +32,45 @@ func (m *Memory) InFlight(sku string) map[string]int64 {
 		}
 	}
 	return found
+}
+
+// DeductTogether sends requests as one batch, with the time by which the caller
+// of each has given up, zero for never; late says that Redis took it for past.
+func (r *Redis) DeductTogether(ctx context.Context, requests []Request, by []time.Time) (ds []Deduction, late []bool, errs []error) {
+	calls := make([]*deductCall, len(requests))
+	for i, request := range requests {
+		calls[i] = &deductCall{Request: request}
+		if by != nil {
+			calls[i].by = by[i]
+		}
+	}
+	answers, err := r.deductBatch(ctx, calls)
+	ds, late, errs = make([]Deduction, len(calls)), make([]bool, len(calls)), make([]error, len(calls))
+	for i := range calls {
+		switch {
+		case err != nil:
+			errs[i] = err
+		case answers[i].late:
+			late[i] = true
+		case answers[i].err != nil:
+			errs[i] = answers[i].err
+		default:
+			ds[i] = answers[i].deduction(&requests[i])
+		}
+	}
+	return ds, late, errs
+}
+
+// RestoreTogether sends what several callers restore as one batch.
+func (r *Redis) RestoreTogether(ctx context.Context, calls ...[]Deduction) ([]error, error) {
+	return r.restoreBatch(ctx, calls)
+}
+
+// Wait returns once no deduction and no restore is under way.
+func (r *Redis) Wait(ctx context.Context) error {
+	var errs []error
+	for lane := range lanes {
+		errs = append(errs, r.deducts[lane].Wait(ctx), r.restores[lane].Wait(ctx))
+	}
+	return errors.Join(errs...)
 }

@@ -1,9 +1,11 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,7 +32,8 @@ type Redis struct {
 	ahead atomic.Int64
 	asked atomic.Bool
 
-	deducts [lanes]*gather.Gather[deductCall, deducted] // see lane
+	deducts  [lanes]*gather.Gather[*deductCall, deducted] // see lane
+	restores [lanes]*gather.Gather[[]Deduction, error]    // by the first SKU's
 }
 
 var _ InventoryRepository = (*Redis)(nil)
@@ -51,8 +54,10 @@ func NewRedis(client redis.UniversalClient, options ...Option) *Redis {
 	for _, option := range options {
 		option(r)
 	}
-	for lane := range r.deducts {
-		r.deducts[lane] = gather.New(gather.Config{Batch: scriptBatch, Queue: maxQueue, Timeout: 2 * DeductTimeout, CallerCarries: true}, r.deductBatch)
+	config := gather.Config{Batch: scriptBatch, Queue: maxQueue, Timeout: 2 * DeductTimeout, Abreast: abreast}
+	for lane := range lanes {
+		r.deducts[lane] = gather.New(config, r.deductBatch)
+		r.restores[lane] = gather.New(config, r.restoreBatch)
 	}
 	return r
 }
@@ -103,56 +108,93 @@ func (r *Redis) Settle(ctx context.Context, supply Supply, deductions ...Deducti
 	if err := checkSettle(supply, deductions); err != nil {
 		return err
 	}
-	head := append([]any{supply.Store, supply.Epoch, supply.Version, supply.Units, supply.Admitted}, supply.termArguments()...)
-	full := len(head) + 2*scriptBatch
-	arguments := make([]any, len(head), len(head)+2*min(len(deductions), scriptBatch))
-	copy(arguments, head)
-	for _, d := range deductions {
-		if d.Epoch != supply.Epoch || d.Store != supply.Store {
-			continue // void
+	live := make([]*Deduction, 0, len(deductions))
+	for i := range deductions {
+		if d := &deductions[i]; d.Epoch == supply.Epoch && d.Store == supply.Store {
+			live = append(live, d) // the others are void
 		}
-		if len(arguments) == full {
-			if _, err := r.run(ctx, settleScript, "settle", supply.SKU, arguments...); err != nil {
-				return err
-			}
-			arguments = arguments[:len(head)]
-		}
-		arguments = append(arguments, d.Attempt, d.Seq)
 	}
-	_, err := r.run(ctx, settleScript, "settle", supply.SKU, arguments...)
-	return err
+	head := append([]any{supply.Store, supply.Epoch, supply.Version, supply.Units, supply.Admitted}, supply.termArguments()...)
+	settle := bulk{
+		redis: r, script: settleScript, did: "settle",
+		of: func(page int) (string, []any) {
+			from := page * scriptBatch
+			return supply.SKU, appendIdentities(head, live[from:min(from+scriptBatch, len(live))])
+		},
+		answer: func(_ int, _ *reply, err error) error { return err },
+	}
+	// Without deductions it is still a push.
+	return settle.run(ctx, max(1, (len(live)+scriptBatch-1)/scriptBatch))
 }
 
-// Restore implements InventoryRepository.
+// appendIdentities returns arguments with the attempts and seqs of deductions
+// after them. These are pointers, which cost no allocation each.
+func appendIdentities(head []any, deductions []*Deduction) []any {
+	arguments := make([]any, len(head), len(head)+2*len(deductions))
+	copy(arguments, head)
+	for _, d := range deductions {
+		arguments = append(arguments, &d.Attempt, &d.Seq)
+	}
+	return arguments
+}
+
+// Restore implements InventoryRepository. Calls that come while others are under
+// way travel together, in one call of the script for each epoch of a SKU.
 func (r *Redis) Restore(ctx context.Context, deductions ...Deduction) error {
-	if err := checkRestore(deductions); err != nil {
+	if err := checkRestore(deductions); err != nil || len(deductions) == 0 {
 		return err
 	}
-	type life struct {
-		sku, store string
-		epoch      int64
-	}
-	calls := make(map[life][]any)
-	for _, d := range deductions {
-		of := life{d.SKU, d.Store, d.Epoch}
-		if calls[of] == nil {
-			calls[of] = []any{d.Store, d.Epoch}
-		}
-		calls[of] = append(calls[of], d.Attempt, d.Seq)
-	}
-	var failed error
-	for of, arguments := range calls {
-		for rest := arguments[2:]; len(rest) > 0; {
-			page := rest[:min(len(rest), 2*scriptBatch)]
-			rest = rest[len(page):]
-			_, err := r.run(ctx, restoreScript, "restore", of.sku, append(arguments[:2:2], page...)...)
-			// Counters that were lost took the deductions with them.
-			if why := (*NotLoadedError)(nil); err != nil && (!errors.As(err, &why) || why.Why == WhyGarbage) {
-				failed = errors.Join(failed, err)
-			}
-		}
+	sku := deductions[0].SKU
+	failed, err := r.restores[lane(sku)].Do(ctx, slices.Clone(deductions)) // a caller that leaves may change its own
+	if err != nil {
+		return unavailable("restore", sku, err)
 	}
 	return failed
+}
+
+// restoreBatch carries calls out, all in one round trip.
+func (r *Redis) restoreBatch(ctx context.Context, calls [][]Deduction) ([]error, error) {
+	var all []*Deduction
+	var callers []int // of each deduction
+	for caller, deductions := range calls {
+		for i := range deductions {
+			all = append(all, &deductions[i])
+			callers = append(callers, caller)
+		}
+	}
+	groups := groupsOf(len(all), func(i, j int) int { return compareLives(all[i], all[j]) })
+	failed := make([]error, len(calls))
+	together := bulk{
+		redis: r, script: restoreScript, did: "restore",
+		of: func(g int) (string, []any) {
+			group := make([]*Deduction, len(groups[g]))
+			for n, i := range groups[g] {
+				group[n] = all[i]
+			}
+			return group[0].SKU, appendIdentities([]any{group[0].Store, group[0].Epoch}, group)
+		},
+		answer: func(g int, _ *reply, err error) error {
+			// Counters that were lost took the deductions with them.
+			if why := (*NotLoadedError)(nil); err == nil || errors.As(err, &why) && why.Why != WhyGarbage {
+				return nil
+			}
+			for _, i := range groups[g] {
+				if caller := callers[i]; !errors.Is(failed[caller], err) { // it may have several in the group
+					failed[caller] = errors.Join(failed[caller], err)
+				}
+			}
+			return nil
+		},
+	}
+	if err := together.run(ctx, len(groups)); err != nil {
+		return nil, err
+	}
+	return failed, nil
+}
+
+// compareLives is 0 for deductions of one epoch of a SKU.
+func compareLives(a, b *Deduction) int {
+	return cmp.Or(strings.Compare(a.SKU, b.SKU), strings.Compare(a.Store, b.Store), cmp.Compare(a.Epoch, b.Epoch))
 }
 
 // Unsettled implements InventoryRepository.

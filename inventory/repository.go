@@ -62,9 +62,9 @@ type InventoryRepository interface {
 	// A caller whose ctx ends while the call waits for others leaves without a
 	// trace; while it is under way, the call may be carried out.
 	//
-	// A copy of the call that is still on its way when the deadline of ctx, or
-	// DeductTimeout if that is sooner, has passed by the store's clock, does
-	// nothing any more.
+	// A copy of the call that is still on its way when the deadline of ctx has
+	// passed by the store's clock, or DeductTimeout since it was sent if that is
+	// sooner, does nothing any more.
 	Deduct(ctx context.Context, request Request) (Deduction, error)
 
 	// Settle drops deductions that the order store consumed; their units stay

@@ -13,7 +13,7 @@ import (
 
 // The rights in Redis that the repository needs, besides those to its keys.
 var rights = []any{
-	"+evalsha", "+eval", "+time", "+type", "+hmget", "+hget", "+hset", "+hdel", "+hscan", "+del",
+	"+evalsha", "+eval", "+time", "+type", "+hmget", "+hset", "+hdel", "+hscan", "+del",
 }
 
 func TestLeastRights(t *testing.T) {

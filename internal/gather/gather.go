@@ -28,23 +28,25 @@ type Config struct {
 	Queue   int           // calls that wait at most
 	Timeout time.Duration // of a batch; the callers' contexts don't reach it
 
-	// CallerCarries lets who finds nothing under way carry the call out alone,
-	// which spares two switches of goroutines. It can't leave meanwhile: the
-	// deadline of its context ends the call, but not its cancellation.
-	CallerCarries bool
+	// Abreast is how many batches are under way at once at most; 0 is one. A
+	// batch goes beside another one only if at least half of Batch waits: with
+	// fewer, to gather more is worth more than to go now. Batches set out in the
+	// order of their calls, but may arrive in any.
+	Abreast int
 }
 
 // Gather carries calls of one kind. Make one with New. It is safe for
-// concurrent use. It has a goroutine only while there are calls.
+// concurrent use. It has goroutines only while there are calls.
 type Gather[In, Out any] struct {
 	config Config
 	send   func(context.Context, []In) ([]Out, error)
+	spare  sync.Pool // of calls that ended
 
 	mu       sync.Mutex
 	queue    []*call[In, Out]
-	waiting  int // calls in the queue that did not leave
-	underway bool
-	idle     chan struct{} // is closed when what is under way has ended
+	waiting  int           // calls in the queue that did not leave
+	underway int           // batches; while it is 0 nothing waits
+	idle     chan struct{} // is closed when nothing is under way any more
 }
 
 // New makes a Gather. send carries a batch out; it returns an answer for each
@@ -53,12 +55,14 @@ func New[In, Out any](config Config, send func(context.Context, []In) ([]Out, er
 	return &Gather[In, Out]{config: config, send: send}
 }
 
+// call is one call. It is used again for another one, unless its caller left:
+// then the queue or a batch may still have it.
 type call[In, Out any] struct {
 	in   In
 	out  Out
 	err  error
-	sent bool // or its caller left the queue; guarded by Gather.mu
-	done chan struct{}
+	sent bool          // or its caller left the queue; guarded by Gather.mu
+	done chan struct{} // takes one value, when out and err are there; nil if nobody waits
 }
 
 // Do waits until the call was carried out with others.
@@ -67,16 +71,17 @@ func (g *Gather[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 		var none Out
 		return none, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	if g.config.CallerCarries && g.begin() {
-		return g.alone(ctx, in)
+	c, _ := g.spare.Get().(*call[In, Out])
+	if c == nil {
+		c = &call[In, Out]{done: make(chan struct{}, 1)}
 	}
-	c := &call[In, Out]{in: in, done: make(chan struct{})}
+	c.in = in
 	if !g.enqueue(c) {
 		return c.out, fmt.Errorf("%w: %d calls are waiting", ErrNotSent, g.config.Queue)
 	}
 	select {
 	case <-c.done:
-		return c.out, c.err
+		return g.answer(c)
 	case <-ctx.Done():
 	}
 	var none Out
@@ -89,16 +94,25 @@ func (g *Gather[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 	}
 	select {
 	case <-c.done:
-		return c.out, c.err
+		return g.answer(c)
 	default:
 		return none, fmt.Errorf("%w: %w", ErrLeft, ctx.Err())
 	}
 }
 
+// answer takes the answer of a call that is done, and spares the call: nobody
+// else has it any more.
+func (g *Gather[In, Out]) answer(c *call[In, Out]) (Out, error) {
+	out, err := c.out, c.err
+	*c = call[In, Out]{done: c.done}
+	g.spare.Put(c)
+	return out, err
+}
+
 // Post hands a call over that nobody waits for. It reports whether there was
 // room in the queue.
 func (g *Gather[In, Out]) Post(in In) bool {
-	return g.enqueue(&call[In, Out]{in: in, done: make(chan struct{})})
+	return g.enqueue(&call[In, Out]{in: in})
 }
 
 // Wait returns once nothing is queued and nothing is under way, or with the
@@ -107,7 +121,7 @@ func (g *Gather[In, Out]) Wait(ctx context.Context) error {
 	g.mu.Lock()
 	underway, idle := g.underway, g.idle
 	g.mu.Unlock()
-	if !underway {
+	if underway == 0 {
 		return nil
 	}
 	select {
@@ -118,44 +132,34 @@ func (g *Gather[In, Out]) Wait(ctx context.Context) error {
 	}
 }
 
-// begin says that nothing was under way, and that now something is.
-func (g *Gather[In, Out]) begin() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.underway {
-		return false
+// setOut counts a batch that goes. Its caller holds the lock.
+func (g *Gather[In, Out]) setOut() {
+	if g.underway++; g.underway == 1 {
+		g.idle = make(chan struct{})
 	}
-	g.underway = true
-	g.idle = make(chan struct{})
-	return true
 }
 
-// alone carries one call out, and lets those that came meanwhile go on.
-func (g *Gather[In, Out]) alone(ctx context.Context, in In) (out Out, err error) {
-	timeout := g.config.Timeout
-	if by, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(by))
+// arrive counts a batch that was carried out, and tells whether another one goes
+// in its place, and is counted. Its caller holds the lock.
+func (g *Gather[In, Out]) arrive() (next bool) {
+	g.underway--
+	if g.due() {
+		g.setOut()
+		return true
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
-	defer func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.queue != nil {
-			go g.carry()
-			return
-		}
-		g.underway = false
+	if g.underway == 0 {
+		g.queue = nil // let the array go, and those in it who left
 		close(g.idle)
-	}()
-	outs, err := g.send(ctx, []In{in})
-	if err == nil && len(outs) != 1 {
-		err = fmt.Errorf("%d answers to a call", len(outs))
 	}
-	if err != nil {
-		return out, err
+	return false
+}
+
+// due says whether a batch is to go now. Its caller holds the lock.
+func (g *Gather[In, Out]) due() bool {
+	if g.underway == 0 {
+		return g.waiting > 0
 	}
-	return outs[0], nil
+	return g.underway < g.config.Abreast && g.waiting >= max(1, g.config.Batch/2)
 }
 
 func (g *Gather[In, Out]) enqueue(c *call[In, Out]) bool {
@@ -166,29 +170,30 @@ func (g *Gather[In, Out]) enqueue(c *call[In, Out]) bool {
 	}
 	g.queue = append(g.queue, c)
 	g.waiting++
-	if !g.underway {
-		g.underway = true
-		g.idle = make(chan struct{})
+	if g.due() {
+		g.setOut()
 		go g.carry()
 	}
 	return true
 }
 
-// carry sends batch after batch until the queue is empty.
+// carry sends the batch that set out, and others as long as one is due.
 func (g *Gather[In, Out]) carry() {
-	for {
-		batch := g.next()
-		if batch == nil {
-			return
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for next := true; next; next = g.arrive() {
+		batch := g.take()
+		g.mu.Unlock()
+		if len(batch) > 0 { // they may all have left
+			g.carryOne(batch)
 		}
-		g.carryOne(batch)
+		g.mu.Lock()
 	}
 }
 
-func (g *Gather[In, Out]) next() []*call[In, Out] {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var batch []*call[In, Out]
+// take takes a batch from the queue. Its caller holds the lock.
+func (g *Gather[In, Out]) take() []*call[In, Out] {
+	batch := make([]*call[In, Out], 0, min(g.waiting, g.config.Batch))
 	taken := 0
 	for _, c := range g.queue {
 		if len(batch) == g.config.Batch {
@@ -201,13 +206,7 @@ func (g *Gather[In, Out]) next() []*call[In, Out] {
 			batch = append(batch, c)
 		}
 	}
-	if g.queue = g.queue[taken:]; len(g.queue) == 0 {
-		g.queue = nil // let the array go
-	}
-	if batch == nil {
-		g.underway = false
-		close(g.idle)
-	}
+	g.queue = g.queue[taken:]
 	return batch
 }
 
@@ -226,6 +225,8 @@ func (g *Gather[In, Out]) carryOne(batch []*call[In, Out]) {
 		if c.err = err; err == nil {
 			c.out = outs[i]
 		}
-		close(c.done)
+		if c.done != nil {
+			c.done <- struct{}{} // from here on the call is its caller's
+		}
 	}
 }

@@ -148,55 +148,71 @@ func TestABatchHasATimeout(t *testing.T) {
 	})
 }
 
-func TestTheCallerCarriesItsCallAlone(t *testing.T) {
+func TestBatchesGoAbreastOnceHalfOfOneWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlow()
 		own := config
-		own.CallerCarries = true
+		own.Abreast = 2
 		g := gather.New(own, s.send)
-		ctx, leave := context.WithCancel(t.Context())
-		first := make(chan error)
-		go func() {
-			_, err := g.Do(ctx, 0)
-			first <- err
-		}()
-		synctest.Wait()
-		assert.Equal(t, []int{0}, <-s.batches)
-		answers := make(chan int, 2)
-		for i := 1; i <= 2; i++ {
-			go func() {
-				out, err := g.Do(t.Context(), i)
-				assert.NoError(t, err)
-				answers <- out
-			}()
-			synctest.Wait()
+		calls := 0
+		more := func(n int) {
+			for range n {
+				go g.Do(t.Context(), calls) //nolint:errcheck // the batches are what is looked at
+				calls++
+				synctest.Wait()
+			}
 		}
-		assert.Empty(t, s.batches, "they wait for the first one")
-		leave() // it can't
+		more(1)
+		assert.Equal(t, []int{0}, <-s.batches, "alone, a call goes at once")
+		more(4)
+		assert.Empty(t, s.batches, "it's not worth it yet")
+		more(1)
+		assert.Equal(t, []int{1, 2, 3, 4, 5}, <-s.batches)
+		more(12)
+		assert.Empty(t, s.batches, "two are under way")
+		s.goOn <- nil
+		assert.Len(t, <-s.batches, 10, "in place of the one that arrived")
+		s.goOn <- nil
 		synctest.Wait()
-		assert.Empty(t, first)
+		assert.Empty(t, s.batches, "two wait, while one is under way")
 		s.goOn <- nil
-		require.NoError(t, <-first)
-		assert.Equal(t, []int{1, 2}, <-s.batches, "those that came meanwhile go together")
+		assert.Equal(t, []int{16, 17}, <-s.batches, "nothing is under way: they go")
+		waited := make(chan error)
+		go func() { waited <- g.Wait(t.Context()) }()
+		synctest.Wait()
+		assert.Empty(t, waited)
 		s.goOn <- nil
-		<-answers
-		<-answers
-		require.NoError(t, g.Wait(t.Context()))
-		_, err := g.Do(ctx, 3)
-		require.ErrorIs(t, err, gather.ErrNotSent)
-
-		// A deadline ends the call.
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		ended := make(chan struct{})
-		g = gather.New(own, func(ctx context.Context, batch []int) ([]int, error) {
-			<-ctx.Done()
-			close(ended)
-			return nil, ctx.Err()
-		})
-		_, err = g.Do(short, 4)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		<-ended
-		require.NoError(t, g.Wait(t.Context()))
+		require.NoError(t, <-waited)
 	})
+}
+
+// Calls are used again for others. Whoever leaves, each gets its own answer.
+func TestCallersThatLeaveDoNotMixUpAnswers(t *testing.T) {
+	g := gather.New(gather.Config{Batch: 8, Queue: 1000, Timeout: time.Minute, Abreast: 2},
+		func(ctx context.Context, batch []int) ([]int, error) {
+			time.Sleep(50 * time.Microsecond)
+			return double(ctx, batch)
+		})
+	var wg sync.WaitGroup
+	for caller := range 100 {
+		wg.Go(func() {
+			for i := range 50 {
+				n := 1000*caller + i
+				ctx, cancel := t.Context(), func() {}
+				if n%3 == 0 {
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(n%7)*100*time.Microsecond)
+				}
+				out, err := g.Do(ctx, n)
+				cancel()
+				switch {
+				case err == nil:
+					assert.Equal(t, 2*n, out)
+				case n%3 != 0 || !errors.Is(err, context.DeadlineExceeded):
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, g.Wait(t.Context()))
 }

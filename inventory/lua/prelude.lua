@@ -42,8 +42,8 @@ local BOUND = 4503599627370496
 local ID_BYTES, MAX_QUANTITY = 128, 1000000
 
 -- CHUNK is how many values one command takes from a table: an even number, and
--- few enough for unpack anywhere.
-local CHUNK = 100
+-- few enough for unpack anywhere (Redis allows 8,000, miniredis some 5,000).
+local CHUNK = 500
 
 -- whole reads a whole number from low to high, in plain digits. Anything else
 -- (a sign, a fraction, nan, an exponent, hex, a leading zero) is nil. Compare
@@ -76,10 +76,34 @@ local function clock()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
--- named is whether a text can be an ID here: one that is read back as it was
--- written.
-local function named(text)
-  return text and text ~= '' and #text <= ID_BYTES
+-- DIGITS are digits as text.
+local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+
+-- named is whether three texts can be IDs here: such as are read back as they
+-- were written.
+local function named(a, b, c)
+  return a ~= '' and b ~= '' and c ~= '' and #a <= ID_BYTES and #b <= ID_BYTES and #c <= ID_BYTES
+end
+
+-- values_of reads any number of fields: their values in the same order, false
+-- for what is missing.
+local function values_of(key, fields)
+  local values = {}
+  for from = 1, #fields, CHUNK do
+    local some = redis.call('HMGET', key, unpack(fields, from, math.min(from + CHUNK - 1, #fields)))
+    if #fields <= CHUNK then return some end
+    for i = 1, #some do
+      values[from + i - 1] = some[i]
+    end
+  end
+  return values
+end
+
+-- change sends a command with any number of fields, or of fields and values.
+local function change(command, key, fields)
+  for from = 1, #fields, CHUNK do
+    redis.call(command, key, unpack(fields, from, math.min(from + CHUNK - 1, #fields)))
+  end
 end
 
 -- read_terms reads terms of sale into a table, from a hash or from arguments.
@@ -130,92 +154,126 @@ local function read_stock(key, store)
   return stock
 end
 
--- parse_deduction reads the value of an unsettled deduction, with an empty
--- customer if it counts for none; nil if it is garbage.
-local function parse_deduction(value)
-  local seq, quantity, version, at, bytes, ids = string.match(value, '^(%d+):(%d+):(%d+):(%d+):(%d+):(.+)$')
-  bytes = whole(bytes, 0, ID_BYTES)
-  if not bytes or #ids <= bytes then return nil end
-  local deduction = {
-    seq = whole(seq, 1, BOUND),
-    quantity = whole(quantity, 1, BOUND),
-    version = whole(version, 1, BOUND),
-    at = whole(at, 0, BOUND),
-    customer = string.sub(ids, 1, bytes),
-    order = string.sub(ids, bytes + 1),
-  }
-  if not (deduction.seq and deduction.quantity and deduction.version and deduction.at) then
-    return nil
+-- split_deduction checks the value of an unsettled deduction. It returns seq as
+-- text, and the numbers after it as a table; the customer, empty if it counts
+-- for none; and where the order begins. It returns nil if the value is garbage.
+--
+-- Deductions that were made together differ in seq and the IDs only: what is
+-- between is read once in a call.
+local middles = {}
+local function split_deduction(value)
+  local seq, middle, at = string.match(value, '^([1-9]%d*):(%d+:%d+:%d+:%d+):()')
+  if not seq or #seq > 15 and not whole(seq, 1, BOUND) then return nil end
+  local numbers = middles[middle]
+  if not numbers then
+    local quantity, version, granted, bytes = string.match(middle, '^(%d+):(%d+):(%d+):(%d+)$')
+    numbers = {
+      quantity = whole(quantity, 1, BOUND), version = whole(version, 1, BOUND),
+      at = whole(granted, 0, BOUND), bytes = whole(bytes, 0, ID_BYTES),
+    }
+    if not (numbers.quantity and numbers.version and numbers.at and numbers.bytes) then return nil end
+    middles[middle] = numbers
   end
-  return deduction
+  local order = at + numbers.bytes
+  if order > #value then return nil end
+  if order == at then return seq, numbers, '', order end
+  return seq, numbers, string.sub(value, at, order - 1), order
 end
 
--- read_deduction returns the unsettled deduction of an attempt; nil if there is
--- none; nil and true if what stands there is garbage.
-local function read_deduction(key, attempt)
-  local value = redis.call('HGET', key, 'd:' .. attempt)
-  if not value then return nil end
-  local deduction = parse_deduction(value)
-  return deduction, not deduction
+-- parse_deduction reads the value of an unsettled deduction; nil if it is garbage.
+local function parse_deduction(value)
+  local seq, numbers, customer, order = split_deduction(value)
+  if not seq then return nil end
+  return {
+    seq = tonumber(seq), quantity = numbers.quantity, version = numbers.version, at = numbers.at,
+    customer = customer, order = string.sub(value, order),
+  }
 end
 
--- read_in_flight returns the units that count for a customer; nil if what
--- stands there is garbage.
-local function read_in_flight(key, customer, stock)
-  local units = redis.call('HGET', key, 'c:' .. customer)
-  if not units then return 0 end
-  return whole(units, 1, stock.unsettled)
+-- read_in_flight puts the units that count for customers into a table; it
+-- returns false if what stands there is garbage.
+local function read_in_flight(key, customers, stock, into)
+  local fields = {}
+  for i = 1, #customers do
+    fields[i] = 'c:' .. customers[i]
+  end
+  local values = values_of(key, fields)
+  for i = 1, #customers do
+    local units = 0
+    if values[i] then units = whole(values[i], 1, stock.unsettled) end
+    if not units then return false end
+    into[customers[i]] = units
+  end
+  return true
 end
 
 -- named_deductions finds those of the pairs attempt, seq from ARGV[first] on
--- that are on record under that very seq, each once. It returns the attempts,
+-- that are on record under that very seq, each once. It returns their fields,
 -- their units, and what stays in flight of each customer that they count for;
 -- nil if it meets garbage.
 local function named_deductions(key, first, stock)
-  local attempts, units, seen, counted = {}, 0, {}, {}
-  for i = first, #ARGV, 2 do
-    local deduction, garbage = read_deduction(key, ARGV[i])
-    if garbage then return nil end
-    if deduction and deduction.seq == tonumber(ARGV[i + 1]) and not seen[ARGV[i]] then
-      seen[ARGV[i]] = true
-      attempts[#attempts + 1] = ARGV[i]
-      units = units + deduction.quantity
-      if deduction.customer ~= '' then
-        counted[deduction.customer] = (counted[deduction.customer] or 0) + deduction.quantity
+  local arguments = ARGV
+  local asked, count = {}, (#arguments - first + 1) / 2
+  for i = 1, count do
+    asked[i] = 'd:' .. arguments[first + 2 * i - 2]
+  end
+  local values = values_of(key, asked)
+  local fields, units, seen = {}, 0, {}
+  local customers, counted, left = {}, {}, {}
+  local last = 0
+  for i = 1, count do
+    local field = asked[i]
+    if values[i] and not seen[field] then
+      local seq, numbers, customer = split_deduction(values[i])
+      if not seq then return nil end
+      if seq == arguments[first + 2 * i - 1] then
+        seen[field] = true
+        last = last + 1
+        fields[last] = field
+        units = units + numbers.quantity
+        if customer ~= '' then
+          if not counted[customer] then
+            counted[customer] = 0
+            customers[#customers + 1] = customer
+          end
+          counted[customer] = counted[customer] + numbers.quantity
+        end
       end
     end
   end
-  if units > stock.unsettled then return nil end
-  local left = {}
+  if units > stock.unsettled or not read_in_flight(key, customers, stock, left) then return nil end
   for customer, sum in pairs(counted) do
-    local in_flight = read_in_flight(key, customer, stock)
-    if not in_flight or in_flight < sum then return nil end
-    left[customer] = in_flight - sum
+    left[customer] = left[customer] - sum
+    if left[customer] < 0 then return nil end
   end
-  return attempts, units, left
+  return fields, units, left
 end
 
 -- drop removes the records that named_deductions found, and writes what stays
 -- in flight of their customers. Records go first: Redis lets a script that has
 -- written go on without memory, and removing takes none.
-local function drop(key, attempts, left)
-  for i = 1, #attempts do
-    redis.call('HDEL', key, 'd:' .. attempts[i])
-  end
+local function drop(key, fields, left)
+  local gone, writes = {}, {}
   for customer, units in pairs(left) do
     if units == 0 then
-      redis.call('HDEL', key, 'c:' .. customer)
+      gone[#gone + 1] = 'c:' .. customer
     else
-      redis.call('HSET', key, 'c:' .. customer, digits(units))
+      writes[#writes + 1] = 'c:' .. customer
+      writes[#writes + 1] = digits(units)
     end
   end
+  change('HDEL', key, fields)
+  change('HDEL', key, gone)
+  change('HSET', key, writes)
 end
 
 -- whole_seqs says whether ARGV from first on is pairs of an attempt and a seq.
 local function whole_seqs(first)
-  if (#ARGV - first) % 2 == 0 then return false end
-  for i = first + 1, #ARGV, 2 do
-    if not whole(ARGV[i], 1, BOUND) then return false end
+  local arguments, find = ARGV, string.find
+  if (#arguments - first) % 2 == 0 then return false end
+  for i = first + 1, #arguments, 2 do
+    local seq = arguments[i]
+    if (#seq > 15 or not find(seq, '^[1-9]%d*$')) and not whole(seq, 1, BOUND) then return false end
   end
   return true
 end

@@ -22,11 +22,11 @@ local stock, why = read_stock(KEYS[1], store)
 if not stock then return {'unusable', why} end
 if stock.epoch ~= epoch then return {'superseded'} end
 
-local attempts, units, left = named_deductions(KEYS[1], 3, stock)
-if not attempts then return {'unusable', 'garbage'} end
+local fields, units, left = named_deductions(KEYS[1], 3, stock)
+if not fields then return {'unusable', 'garbage'} end
 
-drop(KEYS[1], attempts, left)
+drop(KEYS[1], fields, left)
 if units > 0 then
   redis.call('HSET', KEYS[1], 'taken', digits(stock.taken - units), 'unsettled', digits(stock.unsettled - units))
 end
-return {'restored', #attempts}
+return {'restored', #fields}

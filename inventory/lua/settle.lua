@@ -42,10 +42,10 @@ if not stock then return {'unusable', why} end
 if stock.epoch > epoch then return {'superseded'} end
 if stock.epoch < epoch then return {'unusable', 'behind'} end
 
-local attempts, units, left = named_deductions(KEYS[1], 10, stock)
-if not attempts then return {'unusable', 'garbage'} end
+local fields, units, left = named_deductions(KEYS[1], 10, stock)
+if not fields then return {'unusable', 'garbage'} end
 
-drop(KEYS[1], attempts, left)
+drop(KEYS[1], fields, left)
 if units > 0 then
   redis.call('HSET', KEYS[1], 'unsettled', digits(stock.unsettled - units))
 end
@@ -59,4 +59,4 @@ if version > stock.version then
     'paused', digits(terms.paused))
 end
 if stock.taken < admitted then return {'unusable', 'lost'} end
-return {'settled', #attempts}
+return {'settled', #fields}

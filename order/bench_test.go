@@ -23,22 +23,58 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 func benchmarkCommit(b *testing.B, server *servertest.Postgres, size int, ledger bool) {
+	store, next := benchmarkStore(b, server, size)
+	require.NoError(b, store.SetLedger(context.Background(), ledger))
+	b.ReportAllocs()
+	orders := 0
+	for b.Loop() {
+		commits := next()
+		outcomes, _, err := store.Commit(context.Background(), commits)
+		require.NoError(b, err)
+		require.Equal(b, order.VerdictBooked, outcomes[size-1].Verdict)
+		orders += size
+	}
+	b.ReportMetric(float64(orders)/b.Elapsed().Seconds(), "orders/s")
+}
+
+// BenchmarkLook looks up batches of new IDs in a table of 100,000 orders.
+func BenchmarkLook(b *testing.B) {
+	server := servertest.StartPostgres(b)
+	for _, size := range []int{1, 50, 1000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			store, next := benchmarkStore(b, server, order.MaxCommits)
+			for range 100 {
+				_, _, err := store.Commit(context.Background(), next())
+				require.NoError(b, err)
+			}
+			b.ReportAllocs()
+			orders := 0
+			commits := next()
+			for b.Loop() {
+				from := orders % (len(commits) - size + 1)
+				outcomes, _, err := store.Look(context.Background(), commits[from:from+size])
+				require.NoError(b, err)
+				require.Equal(b, order.VerdictNew, outcomes[size-1].Verdict)
+				orders += size
+			}
+			b.ReportMetric(float64(orders)/b.Elapsed().Seconds(), "orders/s")
+		})
+	}
+}
+
+// benchmarkStore makes a store with one SKU, and batches for it.
+func benchmarkStore(b *testing.B, server *servertest.Postgres, size int) (_ *order.Postgres, next func() []order.Commit) {
 	url := server.Database(b)
 	migrate(b, url)
 	store := order.NewPostgres(newPool(b, url))
-	require.NoError(b, store.SetLedger(context.Background(), ledger))
 	counters := putOnSale(b, store, "floor", 1_000_000_000)
 	seq := int64(0)
-	b.ReportAllocs()
-	for b.Loop() {
+	return store, func() []order.Commit {
 		commits := make([]order.Commit, size)
 		for i := range commits {
 			seq++
 			commits[i] = deducted(fmt.Sprintf("order-%d", seq), counters, seq)
 		}
-		outcomes, _, err := store.Commit(context.Background(), commits)
-		require.NoError(b, err)
-		require.Equal(b, order.VerdictBooked, outcomes[size-1].Verdict)
+		return commits
 	}
-	b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "orders/s")
 }

@@ -57,11 +57,14 @@ const (
 	// VerdictLimited: nothing was stored, Unit would exceed what one customer may
 	// have. Err is the *inventory.LimitError.
 	VerdictLimited
+	// VerdictReopening: nothing was stored, as units of Unit came back only just
+	// now after it was sold out. Commit again after Outcome.Wait. See Reopening.
+	VerdictReopening
 )
 
 // String names the verdict.
 func (v Verdict) String() string {
-	return [...]string{"new", "booked", "existing", "conflict", "again", "full", "unknown", "failed", "closed", "limited"}[v]
+	return [...]string{"new", "booked", "existing", "conflict", "again", "full", "unknown", "failed", "closed", "limited", "reopening"}[v]
 }
 
 // Outcome is the answer to one Commit.
@@ -75,10 +78,11 @@ type Outcome struct {
 	// still land.
 	Consumed []bool
 
-	Again []bool // of each of the Deductions: it is dead; if the verdict is Again
-	Unit  int    // which of Order.Units decided, if Full, Unknown, Closed or Limited
-	Left  int64  // units left of it, if Full
-	Err   error  // if Failed (ErrRejected for instance), Closed or Limited
+	Again []bool        // of each of the Deductions: it is dead; if the verdict is Again
+	Unit  int           // which of Order.Units decided, if Full, Unknown, Closed, Limited or Reopening
+	Left  int64         // units left of it, if Full
+	Wait  time.Duration // if Reopening: up to Reopening
+	Err   error         // if Failed (ErrRejected for instance), Closed or Limited
 
 	// Used is what the customer's live orders have of each of Order.Units that
 	// has a CustomerLimit. Only Look tells, and only if one of them has.
@@ -86,7 +90,7 @@ type Outcome struct {
 }
 
 // identity of the deduction for a unit; zero for none.
-func (c Commit) identity(unit int) inventory.Identity {
+func (c *Commit) identity(unit int) inventory.Identity {
 	if len(c.Deductions) == 0 {
 		return inventory.Identity{}
 	}
@@ -94,7 +98,7 @@ func (c Commit) identity(unit int) inventory.Identity {
 }
 
 // status is what the order begins as.
-func (c Commit) status() Status {
+func (c *Commit) status() Status {
 	if c.Hold > 0 {
 		return Held
 	}
@@ -104,14 +108,18 @@ func (c Commit) status() Status {
 // skusOf are the SKUs of the commits, sorted, each once.
 func skusOf(commits []Commit) []string {
 	var skus []string
-	for _, c := range commits {
-		for _, unit := range c.Order.Lines {
-			skus = append(skus, unit.SKU)
-		}
-		for _, unit := range c.Order.Draws {
-			skus = append(skus, unit.SKU)
+	seen := make(map[string]struct{})
+	for i := range commits {
+		o := &commits[i].Order
+		for _, units := range [...][]Line{o.Lines, o.Draws} {
+			for _, unit := range units {
+				if _, ok := seen[unit.SKU]; !ok {
+					seen[unit.SKU] = struct{}{}
+					skus = append(skus, unit.SKU)
+				}
+			}
 		}
 	}
 	slices.Sort(skus)
-	return slices.Compact(skus)
+	return skus
 }

@@ -6,29 +6,44 @@ import (
 	"encoding/binary"
 )
 
+// digestSize is what is kept of an HMAC.
+const digestSize = 16
+
 // digest tells orders with the same ID apart by their customer and lines. It is
 // keyed, so that who reads the database can't find a customer by guessing, also
 // after the customer was erased from the row. Lines must be as SumLines makes them.
 // What they draw on pools follows from them.
 func digest(key []byte, c Commit) []byte {
-	o := c.Order
+	return digests(key, []Commit{c}, []int{0})[0]
+}
+
+// digests are the digests of some of the commits.
+func digests(key []byte, commits []Commit, indexes []int) [][]byte {
 	mac := hmac.New(sha256.New, key)
-	var buffer [8]byte
-	number := func(n uint64) {
-		binary.BigEndian.PutUint64(buffer[:], n)
-		mac.Write(buffer[:])
+	all, sums := make([][]byte, len(indexes)), make([]byte, 0, len(indexes)*digestSize+sha256.Size)
+	var content []byte
+	for n, i := range indexes {
+		content = appendContent(content[:0], &commits[i])
+		mac.Reset()
+		mac.Write(content)
+		from := len(sums)
+		sums = mac.Sum(sums)[:from+digestSize]
+		all[n] = sums[from:len(sums):len(sums)]
 	}
-	text := func(s string) {
-		number(uint64(len(s)))
-		mac.Write([]byte(s))
+	return all
+}
+
+// appendContent appends what a digest is of.
+func appendContent(b []byte, c *Commit) []byte {
+	text := func(b []byte, s string) []byte {
+		return append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)
 	}
-	text(o.Customer)
-	for _, line := range o.Lines {
-		text(line.SKU)
-		number(uint64(line.Quantity))
+	b = text(b, c.Order.Customer)
+	for _, line := range c.Order.Lines {
+		b = binary.BigEndian.AppendUint64(text(b, line.SKU), uint64(line.Quantity))
 	}
 	if c.Hold > 0 {
-		text("held")
+		b = text(b, "held")
 	}
-	return mac.Sum(nil)[:16]
+	return b
 }

@@ -37,7 +37,15 @@ type Memory struct {
 // are in Memory.movements, by their numbers.
 type memorySKU struct {
 	Counters
-	moved []int
+	moved   []int
+	reopens time.Time // see Reopening
+}
+
+// came takes note of units that came back, where there were so many left before.
+func (s *memorySKU) came(before int64) {
+	if before <= 0 && s.Left() > 0 {
+		s.reopens = clock().Add(Reopening)
+	}
 }
 
 // share is what one customer has of a SKU.
@@ -102,6 +110,11 @@ func (m *Memory) Counters(ctx context.Context, skus ...string) ([]Counters, erro
 	}
 	defer m.mu.Unlock()
 	return m.countersOf(skus), nil
+}
+
+// Latest implements Store.
+func (m *Memory) Latest(ctx context.Context, skus ...string) ([]Counters, error) {
+	return m.Counters(ctx, skus...)
 }
 
 // Scan implements Store. It looks at every SKU.

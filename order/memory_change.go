@@ -167,7 +167,9 @@ func (m *Memory) become(r *record, status Status, now time.Time) {
 func (m *Memory) allocate(r *record, kind MovementKind, sign int64) {
 	for _, unit := range r.Units() {
 		s, of := m.skus[unit.SKU], share{r.Customer, unit.SKU}
+		before := s.Left()
 		s.Allocated += sign * unit.Quantity
+		s.came(before)
 		if m.has[of] += sign * unit.Quantity; m.has[of] == 0 {
 			delete(m.has, of)
 		}

@@ -77,6 +77,10 @@ func (m *Memory) decide(c Commit, now time.Time) Outcome {
 			outcome.Left = max(0, left)
 			return refused(VerdictFull, i, nil)
 		}
+		if wait := s.reopens.Sub(now); wait > 0 && wait <= Reopening {
+			outcome.Wait = wait
+			return refused(VerdictReopening, i, nil)
+		}
 	}
 	return refused(VerdictBooked, 0, nil)
 }

@@ -69,7 +69,9 @@ func (m *Memory) Recount(ctx context.Context, sku string) (Counters, error) {
 			}
 		}
 		if live != s.Allocated {
+			before := s.Left()
 			s.Allocated = live
+			s.came(before)
 			s.Version++
 		}
 		m.setRight(s, "recounted")

@@ -136,7 +136,9 @@ func (m *Memory) Adjust(ctx context.Context, adjustment Adjustment) (Counters, e
 	}
 	m.adjustments[adjustment.ID] = adjustment
 	if by := adjustment.adjusted(s.Capacity) - s.Capacity; by != 0 {
+		before := s.Left()
 		s.Capacity += by
+		s.came(before)
 		s.Version++
 		m.move(s, Movement{
 			Kind: movedBy[adjustment.Kind], Quantity: by, Reference: adjustment.Reference, Reason: adjustment.Reason, At: clock(),

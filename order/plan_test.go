@@ -181,3 +181,48 @@ func TestPlansOfAYoungTable(t *testing.T) {
 		execute(t, url, "truncate lastunit.orders")
 	}
 }
+
+// TestLimitsReadTheirCustomer: what a customer has of a SKU with a limit is found
+// by the customer, however many others have some.
+func TestLimitsReadTheirCustomer(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, newDatabase(t), maxConns(1))
+	store := order.NewPostgres(pool)
+	all, _, err := store.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1_000_000, CustomerLimit: 2})
+	require.NoError(t, err)
+	seq := int64(0)
+	batch := func(size int) []order.Commit {
+		commits := make([]order.Commit, size)
+		for i := range commits {
+			seq++
+			commits[i] = deducted(fmt.Sprint(seq), all[0], seq)
+			commits[i].Order.Customer = fmt.Sprint("customer-", seq)
+		}
+		return commits
+	}
+	read := func() (n int64) {
+		_, err := pool.Exec(t.Context(), "select pg_stat_force_next_flush()")
+		require.NoError(t, err)
+		require.NoError(t, pool.QueryRow(t.Context(),
+			"select idx_tup_read from pg_stat_user_indexes where schemaname = 'lastunit' and indexrelname = 'orders_limited'").Scan(&n))
+		return n
+	}
+	for range 5 {
+		_, _, err := store.Commit(t.Context(), batch(order.MaxCommits))
+		require.NoError(t, err)
+	}
+	for what, call := range map[string]func(size int) error{
+		"commit": func(size int) error { _, _, err := store.Commit(t.Context(), batch(size)); return err },
+		"commit one by one": func(size int) error {
+			commits := batch(size)
+			commits[0].Deductions[0].Epoch = 1
+			_, _, err := store.Commit(t.Context(), commits)
+			return err
+		},
+		"look": func(size int) error { _, _, err := store.Look(t.Context(), batch(size)); return err },
+	} {
+		before := read()
+		require.NoError(t, call(20))
+		require.Less(t, read()-before, int64(1000), what)
+	}
+}

@@ -21,6 +21,8 @@ import (
 type Postgres struct {
 	pool *pgxpool.Pool
 	self atomic.Pointer[identity]
+
+	limits atomic.Bool // Look met a customer limit before
 }
 
 // identity is the row of lastunit.store.
@@ -67,9 +69,9 @@ func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *
 			return err
 		}
 		err = p.transact(ctx, writing, func(batch *pgx.Batch) { queue(self, batch) })
-		switch sqlState(err) {
-		case "40001", "40P01": // serialization failure, deadlock
-		case "LU001": // raised by lastunit.enter
+		switch {
+		case rolledBackForAnother(err):
+		case sqlState(err) == "LU001": // raised by lastunit.enter
 			p.self.CompareAndSwap(self, nil)
 		default:
 			return err
@@ -78,6 +80,23 @@ func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *
 			return err
 		}
 	}
+}
+
+// rolledBackForAnother says whether another transaction is why Postgres rolled
+// this one back: a serialization failure, a deadlock, or an order ID that was
+// taken after this one looked it up.
+func rolledBackForAnother(err error) bool {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.Code {
+	case "40001", "40P01":
+		return true
+	case "23505":
+		return answer.SchemaName == "lastunit" && answer.ConstraintName == "orders_pkey"
+	}
+	return false
 }
 
 // read runs what is queued in one transaction that changes nothing, so that its
@@ -135,6 +154,9 @@ func classify(err, lost error) error {
 	// Postgres answered with an error: the transaction is rolled back.
 	if notMigrated(answer.Code) {
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
+	}
+	if rolledBackForAnother(err) { // no order is to blame
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	switch answer.Code[:min(2, len(answer.Code))] {
 	case "22", "23", "54": // data exception, constraint violation, limit exceeded

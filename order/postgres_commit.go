@@ -112,21 +112,20 @@ func (p *Postgres) halve(ctx context.Context, commits []Commit, outcomes []Outco
 }
 
 func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes []Outcome) (counters []Counters, err error) {
-	skus := skusOf(commits)
-	flat := flatten(commits, skus)
+	flat := flatten(commits)
+	skus := flat.skus
+	if len(flat.orders) < len(commits) {
+		skus = skusOf(commits) // also those of second ones of an ID
+	}
 	var verdicts []string
 	var deciding []int32
 	var lefts []int64
 	var again []bool
 	var decidedAt time.Time
 	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		digests := make([][]byte, len(flat.orders))
-		for n, i := range flat.orders {
-			digests[n] = digest(self.key, commits[i])
-		}
 		batch.Queue("select verdicts, deciding, lefts, again, decided_at from "+
 			"lastunit.commit_orders($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-			self.id, flat.ids, flat.customers, digests, flat.holds, skus,
+			self.id, flat.ids, flat.customers, digests(self.key, commits, flat.orders), flat.holds, flat.skus,
 			flat.unitOrders, flat.unitNumbers, flat.unitSKUs, flat.quantities, flat.drawn, flat.epochs, flat.seqs,
 		).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&verdicts, &deciding, &lefts, &again, &decidedAt)
@@ -139,34 +138,44 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 		return nil, err
 	}
 
-	unit := 0
 	for i := range commits {
 		outcomes[i] = Outcome{Verdict: VerdictExisting}
 	}
+	// One array each for all outcomes.
+	consumed := make([]bool, len(flat.unitOrders))
+	lines := make([]Line, 0, len(flat.unitOrders))
+	unit := 0
 	for n, i := range flat.orders {
-		c, outcome := commits[i], &outcomes[i]
+		c, outcome := &commits[i], &outcomes[i]
 		units := c.Order.Units()
-		outcome.Consumed = make([]bool, len(c.Deductions))
-		switch verdicts[n] {
+		first, next := unit, unit+len(units)
+		unit = next
+		outcome.Consumed = consumed[first : first+len(c.Deductions) : first+len(c.Deductions)]
+		verdict := "booked"
+		if verdicts != nil {
+			verdict = verdicts[n]
+		}
+		switch verdict {
 		case "booked":
 			outcome.Verdict = VerdictBooked
-			for u := range c.Deductions {
-				outcome.Consumed[u] = c.identity(u) != (inventory.Identity{})
+			for u := range outcome.Consumed {
+				outcome.Consumed[u] = flat.epochs[first+u] != 0
 			}
-			outcome.Order = (&record{Order: c.Order}).copy()
-			outcome.Order.Status, outcome.Order.CreatedAt, outcome.Order.ChangedAt = c.status(), decidedAt, decidedAt
-			outcome.Order.ExpiresAt = time.Time{}
+			lines = append(lines, c.Order.Lines...)
+			outcome.Order = Order{
+				ID: c.Order.ID, Customer: c.Order.Customer, Status: c.status(), CreatedAt: decidedAt, ChangedAt: decidedAt,
+				Lines: lines[len(lines)-len(c.Order.Lines) : len(lines) : len(lines)], Draws: slices.Clone(c.Order.Draws),
+			}
 			if c.Hold > 0 {
 				outcome.Order.ExpiresAt = decidedAt.Add(c.Hold.Truncate(time.Microsecond))
 			}
 		case "again":
 			outcome.Verdict = VerdictAgain
-			outcome.Again = again[unit : unit+len(c.Deductions)]
+			outcome.Again = again[first : first+len(c.Deductions)]
 		case "existing":
 		default:
-			refused(outcome, verdicts[n], units, int(deciding[n])-1, lefts[n], counters)
+			refused(outcome, verdict, units, int(deciding[n])-1, lefts[n], counters)
 		}
-		unit += len(units)
 	}
 	return counters, nil
 }
@@ -180,6 +189,8 @@ func refused(outcome *Outcome, verdict string, units []Line, unit int, number in
 	switch verdict {
 	case "full":
 		outcome.Verdict, outcome.Left = VerdictFull, number
+	case "reopening":
+		outcome.Verdict, outcome.Wait = VerdictReopening, time.Duration(number)*time.Microsecond
 	case "unknown":
 		outcome.Verdict = VerdictUnknown
 	case "limited":
@@ -205,6 +216,7 @@ func find(counters []Counters, sku string) (Counters, bool) {
 // of all orders in a row.
 type flat struct {
 	orders         []int // indexes into the batch, without second ones of an ID
+	skus           []string
 	ids, customers []string
 	holds          []int64 // microseconds
 
@@ -214,26 +226,48 @@ type flat struct {
 	drawn                    []int64 // nil if no order draws on a pool
 }
 
-func flatten(commits []Commit, skus []string) *flat {
-	position := make(map[string]int32, len(skus))
-	for i, sku := range skus {
-		position[sku] = int32(i) + 1
+func flatten(commits []Commit) *flat {
+	f := &flat{
+		orders: make([]int, 0, len(commits)), ids: make([]string, 0, len(commits)), customers: make([]string, 0, len(commits)),
+		holds: make([]int64, 0, len(commits)),
 	}
-	drawing := slices.ContainsFunc(commits, func(c Commit) bool { return len(c.Order.Draws) > 0 })
-	seen := make(map[string]bool, len(commits))
-	f := &flat{}
-	for i, c := range commits {
-		if seen[c.Order.ID] {
+	drawing, size := false, 0
+	seen := make(map[string]struct{}, len(commits))
+	position := make(map[string]int32)
+	for i := range commits {
+		o := &commits[i].Order
+		seen[o.ID] = struct{}{}
+		if len(seen) == len(f.orders) {
 			continue
 		}
-		seen[c.Order.ID] = true
 		f.orders = append(f.orders, i)
-		f.ids = append(f.ids, c.Order.ID)
-		f.customers = append(f.customers, c.Order.Customer)
-		f.holds = append(f.holds, c.Hold.Microseconds())
+		f.ids = append(f.ids, o.ID)
+		f.customers = append(f.customers, o.Customer)
+		f.holds = append(f.holds, commits[i].Hold.Microseconds())
+		drawing = drawing || len(o.Draws) > 0
+		for _, lines := range [...][]Line{o.Lines, o.Draws} {
+			size += len(lines)
+			for _, line := range lines {
+				if _, ok := position[line.SKU]; !ok {
+					position[line.SKU] = 0
+					f.skus = append(f.skus, line.SKU)
+				}
+			}
+		}
+	}
+	slices.Sort(f.skus)
+	for k, sku := range f.skus {
+		position[sku] = int32(k) + 1
+	}
+	numbers := make([]int64, 4*size)
+	f.unitNumbers, f.quantities = numbers[:0:size], numbers[size:size:2*size]
+	f.epochs, f.seqs = numbers[2*size:2*size:3*size], numbers[3*size:3*size]
+	f.unitOrders, f.unitSKUs = make([]int32, 0, size), make([]int32, 0, size)
+	for n, i := range f.orders {
+		c := &commits[i]
 		for u, unit := range c.Order.Units() {
 			id := c.identity(u)
-			f.unitOrders = append(f.unitOrders, int32(len(f.orders)))
+			f.unitOrders = append(f.unitOrders, int32(n)+1)
 			f.unitSKUs = append(f.unitSKUs, position[unit.SKU])
 			f.unitNumbers = append(f.unitNumbers, int64(u)+1)
 			f.quantities = append(f.quantities, unit.Quantity)

@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -15,26 +16,15 @@ func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Cou
 	if len(commits) == 0 {
 		return nil, nil, nil
 	}
-	ids := make([]string, len(commits))
-	for i, c := range commits {
-		ids[i] = c.Order.ID
-	}
 	self, err := p.identify(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	found := make(map[string]*record)
-	var counters []Counters
-	var used map[customerUnit]int64
-	err = p.read(ctx, func(batch *pgx.Batch) {
-		// Each statement has a snapshot of its own. The counters come first: an
-		// order that they count is found by the last one. The other way round,
-		// an order that comes in between would look both new and sold out.
-		queueCounters(batch, skusOf(commits), &counters)
-		queueNoScan(batch)
-		queueUsed(batch, commits, &used)
-		queueRecords(batch, ids, found)
-	})
+	found, used, counters, err := p.look(ctx, commits, p.limits.Load())
+	if err == nil && used == nil && limits(counters) {
+		p.limits.Store(true) // from now on they are asked for at once
+		found, used, counters, err = p.look(ctx, commits, true)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -51,16 +41,56 @@ func (p *Postgres) Look(ctx context.Context, commits []Commit) ([]Outcome, []Cou
 			return nil, nil, err
 		}
 	}
+	limited := limits(counters)
 	outcomes := make([]Outcome, len(commits))
-	for i, c := range commits {
+	consumed := make([]bool, deductionsOf(commits)) // one array for all outcomes
+	for i := range commits {
+		c, outcome := &commits[i], &outcomes[i]
 		if r := found[c.Order.ID]; r != nil {
-			outcomes[i] = r.answer(c, digest(self.key, c))
+			*outcome = r.answer(*c, digest(self.key, *c))
 		} else {
-			outcomes[i].Consumed = make([]bool, len(c.Deductions))
+			outcome.Consumed, consumed = consumed[:len(c.Deductions):len(c.Deductions)], consumed[len(c.Deductions):]
 		}
-		outcomes[i].Used = usedBy(c.Order, counters, used)
+		if limited {
+			outcome.Used = usedBy(&c.Order, counters, used)
+		}
 	}
 	return outcomes, counters, nil
+}
+
+// look reads the orders that are there, what the customers have of SKUs with a
+// limit if that is asked for, and the counters.
+func (p *Postgres) look(ctx context.Context, commits []Commit, limits bool) (found map[string]*record, used map[customerUnit]int64, counters []Counters, err error) {
+	ids := make([]string, len(commits))
+	for i := range commits {
+		ids[i] = commits[i].Order.ID
+	}
+	found = make(map[string]*record)
+	err = p.read(ctx, func(batch *pgx.Batch) {
+		queueNoScan(batch)
+		// Each statement has a snapshot of its own. The counters come first: an
+		// order that they count is found by the last one. The other way round,
+		// an order that comes in between would look both new and sold out.
+		queueCounters(batch, skusOf(commits), &counters)
+		if limits {
+			queueUsed(batch, commits, &used)
+		}
+		queueRecords(batch, ids, found)
+	})
+	return found, used, counters, err
+}
+
+// limits says whether one of the SKUs has a customer limit.
+func limits(counters []Counters) bool {
+	return slices.ContainsFunc(counters, func(c Counters) bool { return c.CustomerLimit > 0 })
+}
+
+// deductionsOf is how many there are.
+func deductionsOf(commits []Commit) (n int) {
+	for i := range commits {
+		n += len(commits[i].Deductions)
+	}
+	return n
 }
 
 // customerUnit names what one customer has of one SKU.
@@ -71,7 +101,8 @@ type customerUnit struct{ customer, sku string }
 func queueUsed(batch *pgx.Batch, commits []Commit, into *map[customerUnit]int64) {
 	var customers, skus []string
 	seen := make(map[customerUnit]bool)
-	for _, c := range commits {
+	for i := range commits {
+		c := &commits[i]
 		for _, unit := range c.Order.Units() {
 			if key := (customerUnit{c.Order.Customer, unit.SKU}); !seen[key] {
 				seen[key] = true
@@ -94,12 +125,13 @@ func queueUsed(batch *pgx.Batch, commits []Commit, into *map[customerUnit]int64)
 }
 
 // usedBy is Outcome.Used of an order.
-func usedBy(o Order, counters []Counters, used map[customerUnit]int64) []int64 {
+func usedBy(o *Order, counters []Counters, used map[customerUnit]int64) []int64 {
 	var all []int64
-	for i, unit := range o.Units() {
+	units := o.Units()
+	for i, unit := range units {
 		if c, ok := find(counters, unit.SKU); ok && c.CustomerLimit > 0 {
 			if all == nil {
-				all = make([]int64, len(o.Units()))
+				all = make([]int64, len(units))
 			}
 			all[i] = used[customerUnit{o.Customer, unit.SKU}]
 		}

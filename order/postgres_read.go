@@ -100,9 +100,11 @@ func queueCounters(batch *pgx.Batch, skus []string, into *[]Counters) {
 
 // queueNoScan keeps the rest of the transaction from scanning the orders. A
 // session that planned a look-up by ID while there were few would do so ever
-// after. Without jit, as what can't but be scanned then looks dear.
+// after. Without jit, as what can't but be scanned then looks dear. The plans are
+// kept: to make one is dearer than to look up an order.
 func queueNoScan(batch *pgx.Batch) {
-	batch.Queue("select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)")
+	batch.Queue("select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true), " +
+		"set_config('plan_cache_mode', 'force_generic_plan', true)")
 }
 
 // queueCountersOf reads the counters of the SKUs of orders, sorted.
@@ -187,6 +189,19 @@ func (p *Postgres) Counters(ctx context.Context, skus ...string) (counters []Cou
 		return nil, err
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) { queueCounters(batch, skus, &counters) })
+	return counters, err
+}
+
+// Latest implements Store. It waits for who has the rows locked.
+func (p *Postgres) Latest(ctx context.Context, skus ...string) (counters []Counters, err error) {
+	if err := checkSKUs(skus); err != nil {
+		return nil, err
+	}
+	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
+		batch.Queue("select lastunit.enter($1::text::uuid)", self.id)
+		batch.Queue("select from lastunit.skus where sku = any($1) order by sku for share", skus)
+		queueCounters(batch, skus, &counters)
+	})
 	return counters, err
 }
 

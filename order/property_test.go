@@ -21,6 +21,7 @@ type pair struct {
 	*require.Assertions
 	t      *rapid.T
 	store  order.Store
+	reopen func() // ends what Reopening keeps
 	model  *model
 	prefix string
 	epochs map[string][]int64      // the store's, by the model's
@@ -253,6 +254,7 @@ func (p *pair) commit(*rapid.T) {
 	for _, a := range asks {
 		want = append(want, p.model.commit(a))
 	}
+	p.reopen() // the model knows of no time
 	outcomes, _, err := p.store.Commit(context.Background(), commits)
 	p.NoError(err)
 	p.same(want, outcomes)
@@ -365,9 +367,9 @@ func (p *pair) check(*rapid.T) {
 	}
 }
 
-func checkAgainstModel(t *rapid.T, store order.Store, run int64) {
+func checkAgainstModel(t *rapid.T, store order.Store, reopen func(), run int64) {
 	p := &pair{
-		Assertions: require.New(t), t: t, store: store, prefix: fmt.Sprintf("%d.", run),
+		Assertions: require.New(t), t: t, store: store, reopen: reopen, prefix: fmt.Sprintf("%d.", run),
 		model: newModel(), epochs: make(map[string][]int64), shape: someShape.Draw(t, "shape"),
 	}
 	p.run()
@@ -375,12 +377,19 @@ func checkAgainstModel(t *rapid.T, store order.Store, run int64) {
 
 func TestMemoryAgainstModel(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) { checkAgainstModel(t, order.NewMemory(), 0) })
+	rapid.Check(t, func(t *rapid.T) {
+		store := order.NewMemory()
+		checkAgainstModel(t, store, store.ReopenAll, 0)
+	})
 }
 
 func TestPostgresAgainstModel(t *testing.T) {
 	t.Parallel()
-	store, _ := newStore(t, maxConns(1))
+	store, pool := newStore(t, maxConns(1))
+	reopen := func() {
+		_, err := pool.Exec(context.Background(), "update lastunit.skus set reopens_at = null where reopens_at is not null")
+		require.NoError(t, err)
+	}
 	run, failed, start := int64(0), false, time.Now()
 	rapid.Check(t, func(t *rapid.T) {
 		if !failed && time.Since(start) > 6*time.Second { // each operation is several round trips
@@ -389,7 +398,7 @@ func TestPostgresAgainstModel(t *testing.T) {
 		ended := false
 		defer func() { failed = failed || !ended }()
 		run++
-		checkAgainstModel(t, store, run)
+		checkAgainstModel(t, store, reopen, run)
 		ended = true
 	})
 }

@@ -60,7 +60,8 @@ type Store interface {
 	//
 	// What decides about an order, the first that applies: its ID is there; a SKU
 	// is unknown; a deduction is dead, or its draws are wrong. Then unit by unit:
-	// its SKU is not sold at the moment; the customer's limit; the capacity.
+	// its SKU is not sold at the moment; the customer's limit; the capacity; it
+	// came back only just now.
 	Commit(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error)
 
 	// Look finds out what became of orders, without changing anything: the
@@ -100,6 +101,11 @@ type Store interface {
 	// Counters returns the Counters of SKUs, sorted by SKU, without those that
 	// are unknown.
 	Counters(ctx context.Context, skus ...string) ([]Counters, error)
+
+	// Latest is Counters, at a moment at which nobody is changing these SKUs: whoever
+	// changes one after that does so at a later time by the Store's clock. See
+	// Reopening.
+	Latest(ctx context.Context, skus ...string) ([]Counters, error)
 
 	// Scan returns the Counters of up to limit SKUs of a partition that sort
 	// after a SKU: page by page, all of them. Partition AllPartitions is all.

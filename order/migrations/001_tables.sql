@@ -41,9 +41,25 @@ create table lastunit.skus (
     draw_quantities bigint[],
     ledger          boolean not null, -- whether its movements are written
     moved           bigint  not null default 0, -- number of the last movement
+    reopens_at      timestamptz, -- when new orders may take what came back after it was sold out; null if nothing did
     created_at timestamptz not null default clock_timestamp()
 ) with (fillfactor = 50); -- room to update the counters in place
 create index skus_partition on lastunit.skus (partition, sku);
+
+-- Whoever was told, at a moment at which nobody was changing a SKU, that it was
+-- sold out, may say so for 50 ms without asking again (order.Reopening). So that no
+-- order is denied that is there, what comes back is kept for as long. The clock is
+-- read under the row's lock, so after that moment.
+-- +goose StatementBegin
+create function lastunit.reopen() returns trigger language plpgsql as $$
+begin
+    new.reopens_at := clock_timestamp() + interval '50 ms';
+    return new;
+end $$;
+-- +goose StatementEnd
+create trigger skus_reopen before update on lastunit.skus
+    for each row when (old.allocated >= old.capacity and new.allocated < new.capacity)
+    execute function lastunit.reopen();
 
 create type lastunit.order_status as enum ('held', 'confirmed', 'cancelled', 'expired');
 
@@ -147,7 +163,9 @@ end $$;
 -- repeated call writes nothing that would wait for what the first one wrote.
 create function lastunit.enter(p_store uuid) returns void language plpgsql as $$
 begin
-    perform lastunit.await_standbys();
+    if current_setting('synchronous_commit') in ('off', 'local') or current_setting('synchronous_standby_names') <> '' then
+        perform lastunit.await_standbys();
+    end if;
     if current_setting('lock_timeout') = '0' then
         perform set_config('lock_timeout', '5s', true);
     end if;

@@ -16,11 +16,13 @@ $$;
 -- +goose StatementBegin
 -- used_by_customer is what live orders of a customer have of a SKU with a limit;
 -- nothing for customers who were erased.
--- Asked under the SKU's lock, the sum can only become smaller meanwhile.
+-- Asked under the SKU's lock, the sum can only become smaller meanwhile. Without
+-- "collate", the collation of a column that is given as p_sku would be that of
+-- the comparison, and the index of another.
 create function lastunit.used_by_customer(p_customer text, p_sku text) returns bigint language sql stable as $$
     select coalesce(sum(l.quantity), 0)::bigint
     from lastunit.orders o, unnest(o.skus, o.quantities) l(sku, quantity)
-    where o.customer = p_customer and p_customer <> '' and o.limited and o.status in ('held', 'confirmed') and l.sku = p_sku
+    where o.customer = p_customer collate "default" and p_customer <> '' and o.limited and o.status in ('held', 'confirmed') and l.sku = p_sku
 $$;
 -- +goose StatementEnd
 
@@ -36,15 +38,22 @@ $$;
 --   paused, not_open, closed   a SKU is not sold at the moment
 --   limited    the customer would have too much
 --   full       it would exceed the capacity
+--   reopening  what is left of a SKU came back only just now: see its reopens_at
 --   booked     it was inserted, and consumed its deductions
 --
 -- The units stand flat, ordered by order and SKU; epoch 0 is a unit without a
 -- deduction, which no admitted unit stands for: it shrinks the supply, so it
--- makes a version. p_skus is sorted, without duplicates; so are no two order IDs
--- equal.
+-- makes a version. p_skus is sorted, without duplicates, and each has a unit; no
+-- two order IDs are equal.
+--
+-- In most batches nothing can refuse an order, whatever became of those before
+-- it. That is found out for all of them at once; only where something could,
+-- decide_orders goes from one to the next. What is booked is then written at once.
 --
 -- A session that plans it while the orders are few would scan them ever after,
 -- so it never scans; without jit, as what can't but be scanned then looks dear.
+-- Where arrays become rows, "from unnest(a, b)" would store them first, and
+-- "select unnest(a), unnest(b)" does not.
 create function lastunit.commit_orders(
     p_store uuid,
     p_ids text[], p_customers text[], p_digests bytea[],
@@ -56,135 +65,293 @@ create function lastunit.commit_orders(
     p_unit_quantities bigint[],
     p_unit_drawn bigint[],    -- the part of the quantity that lines draw on a pool; null if nothing is
     p_unit_epochs bigint[], p_unit_seqs bigint[],
-    out verdicts text[],      -- of each order
-    out deciding integer[],   -- which of its units decided it, from 1, if it was refused
-    out lefts bigint[],       -- units left of that one, if full; what the customer has of it, if limited
-    out again boolean[],      -- of each unit: its deduction is dead
+    out verdicts text[],      -- of each order; null if all are booked
+    out deciding integer[],   -- which of its units decided it, from 1, if it was refused; null if none was
+    out lefts bigint[],       -- units left of that one, if full; what the customer has of it, if limited; microseconds to wait, if reopening
+    out again boolean[],      -- of each unit: its deduction is dead; null if none is
     out decided_at timestamptz
 ) language plpgsql set enable_seqscan = off set jit = off as $$
 declare
-    n_orders integer := cardinality(p_ids);
+    v_single boolean := cardinality(p_unit_orders) = cardinality(p_ids); -- each order has one unit
+    v_booked boolean[] := array_fill(true, array[cardinality(p_ids)]);   -- of each order
+    v_existing text[];
+    v_misdrawn integer[];
+    v_plain boolean; -- nothing refuses an order
+    b record;
+begin
+    perform lastunit.enter(p_store);
+    -- Until the end of the transaction: to plan is dearer than to commit an order.
+    perform set_config('plan_cache_mode', 'force_generic_plan', true);
+
+    -- What the SKUs, now locked, mean for the batch as a whole.
+    select count(*) = cardinality(p_skus) as known,
+        bool_and(s.allocated + s.asked <= s.capacity) as fitting,
+        bool_and(s.epoch = s.first_epoch and s.epoch = s.last_epoch) as alive,
+        bool_or(s.paused or s.opens_at is not null or s.closes_at is not null) as windowed,
+        max(s.reopens_at) as reopens_at,
+        bool_or(s.draw_skus is not null) as drawing,
+        array_agg(s.customer_limit is not null) as limited, -- of each SKU, as they are sorted
+        array_agg(s.ledger) as ledger,                      -- of each SKU
+        array_agg(s.moved) as moved                         -- of each SKU
+    into b
+    from (
+        select s.allocated, s.capacity, s.epoch, s.paused, s.opens_at, s.closes_at, s.reopens_at, s.draw_skus, s.customer_limit, s.ledger, s.moved,
+            u.asked, coalesce(u.first_epoch, s.epoch) as first_epoch, coalesce(u.last_epoch, s.epoch) as last_epoch
+        from (
+            select u.k, sum(u.quantity) as asked, min(nullif(u.epoch, 0)) as first_epoch, max(nullif(u.epoch, 0)) as last_epoch
+            from (select unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity, unnest(p_unit_epochs) as epoch) u
+            group by u.k
+        ) u join lastunit.skus s on s.sku = p_skus[u.k]
+        order by s.sku for update of s
+    ) s;
+    -- The moment at which all of them are decided, as of which they are stored.
+    decided_at := clock_timestamp();
+    if not b.known then
+        -- One that is not there has its place in the arrays all the same.
+        select array_agg(s.customer_limit is not null order by u.k), array_agg(s.ledger order by u.k), array_agg(s.moved order by u.k)
+        into b.limited, b.ledger, b.moved
+        from unnest(p_skus) with ordinality u(sku, k) left join lastunit.skus s on s.sku = u.sku;
+    end if;
+
+    -- Only now, under the locks: whoever had them before has committed.
+    -- "= any" by the key, as the planner turns NOT EXISTS into a scan.
+    v_existing := array(select o.id from lastunit.orders o where o.id = any(p_ids));
+    if v_existing <> '{}' then
+        select array_agg(e.id is null order by o.i), array_agg(case when e.id is null then 'booked' else 'existing' end order by o.i)
+        into v_booked, verdicts
+        from unnest(p_ids) with ordinality o(id, i) left join unnest(v_existing) e(id) on e.id = o.id;
+    end if;
+
+    -- Whatever became of the orders before it, nothing refuses one that is new
+    -- if each SKU is there and has enough for all that the batch asks for, if no
+    -- deduction and no draws are wrong, if everything is sold at the moment and
+    -- nothing is reopening, and if each customer may have all that they ask for.
+    v_plain := b.known and b.fitting and b.alive and coalesce(b.reopens_at <= decided_at, true) and not exists (select from lastunit.fences f where f.sku = any(p_skus));
+    if b.drawing or p_unit_drawn is not null then
+        v_misdrawn := lastunit.misdrawn_orders(p_skus, p_unit_orders, p_unit_skus, p_unit_quantities, p_unit_drawn);
+        v_plain := v_plain and v_misdrawn = '{}';
+    end if;
+    if v_plain and b.windowed then
+        v_plain := not exists (
+            select from lastunit.skus s
+            where s.sku = any(p_skus) and lastunit.closed_because(s.opens_at, s.closes_at, s.paused, decided_at) is not null);
+    end if;
+    if v_plain and true = any(b.limited) then
+        v_plain := not lastunit.beyond_limits(p_customers, p_skus, p_unit_orders, p_unit_skus, p_unit_quantities);
+    end if;
+    if not v_plain then
+        select d.* into v_booked, verdicts, deciding, lefts, again
+        from lastunit.decide_orders(p_customers, v_booked, v_misdrawn, p_skus, p_unit_orders, p_unit_numbers, p_unit_skus,
+            p_unit_quantities, p_unit_epochs, p_unit_seqs, decided_at) d;
+    end if;
+    if not true = any(v_booked) then
+        return;
+    end if;
+
+    -- Sorted by ID: two batches with the same IDs and other SKUs meet in order.
+    -- An ID that came in by other SKUs, or was cancelled, since we looked is an
+    -- error of the primary key, after which the batch is decided anew: ON CONFLICT
+    -- would look for each of them once more.
+    insert into lastunit.orders (id, customer, status, counted, digest, skus, quantities, drawn, consumed, limited,
+        expires_at, due_at, created_at, changed_at)
+    select o.id, o.customer, o.status, o.status, o.digest, o.skus, o.quantities, o.drawn, o.consumed, o.limited,
+        o.expires_at, o.expires_at, decided_at, decided_at
+    from (
+        select o.id, o.customer, o.digest, case when o.hold = 0 then 'confirmed' else 'held' end::lastunit.order_status as status,
+            case when o.hold <> 0 then decided_at + o.hold * interval '1 microsecond' end as expires_at,
+            array[p_skus[o.k]] as skus, array[o.quantity] as quantities, case when o.drawn > 0 then array[o.drawn] end as drawn,
+            case when o.epoch <> 0 then array[array[1, o.epoch, o.seq]] else '{}' end as consumed, b.limited[o.k] as limited
+        from (
+            select unnest(p_ids) as id, unnest(p_customers) as customer, unnest(p_digests) as digest, unnest(p_holds) as hold,
+                unnest(v_booked) as booked, unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity,
+                unnest(p_unit_drawn) as drawn, unnest(p_unit_epochs) as epoch, unnest(p_unit_seqs) as seq
+        ) o
+        where v_single and o.booked
+        union all
+        select o.id, o.customer, o.digest, case when o.hold = 0 then 'confirmed' else 'held' end::lastunit.order_status,
+            case when o.hold <> 0 then decided_at + o.hold * interval '1 microsecond' end,
+            o.skus, o.quantities, o.drawn, o.consumed, o.limited
+        from lastunit.gather_units(p_ids, p_customers, p_digests, p_holds, v_booked, p_skus, b.limited,
+            p_unit_orders, p_unit_numbers, p_unit_skus, p_unit_quantities, p_unit_drawn, p_unit_epochs, p_unit_seqs) o
+        where not v_single
+    ) o
+    order by o.id;
+
+    if true = any(b.ledger) then
+        if not v_single then
+            -- From here on these are of each unit.
+            p_ids := array(
+                select o.id
+                from unnest(p_unit_orders) with ordinality u(o, i) join unnest(p_ids) with ordinality o(id, i) on o.i = u.o
+                order by u.i);
+        end if;
+        insert into lastunit.movements (sku, number, kind, quantity, order_id, moved_at)
+        select p_skus[u.k], b.moved[u.k] + row_number() over (partition by u.k order by u.o),
+            case when p_holds[u.o] = 0 then 'booked' else 'held' end::lastunit.movement_kind, u.quantity, u.id, decided_at
+        from (
+            select unnest(p_ids) as id, unnest(p_unit_orders) as o, unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity
+        ) u
+        where v_booked[u.o] and b.ledger[u.k];
+    end if;
+
+    update lastunit.skus s
+    set allocated = s.allocated + u.units, admitted = s.admitted + u.admitted, top_seq = greatest(s.top_seq, u.top_seq),
+        version = s.version + u.direct, moved = s.moved + case when s.ledger then u.moves else 0 end
+    from (
+        select u.k, sum(u.quantity) as units, sum(case when u.epoch <> 0 then u.quantity else 0 end) as admitted,
+            max(u.seq) as top_seq, bool_or(u.epoch = 0)::integer as direct, count(*) as moves
+        from (
+            select unnest(p_unit_orders) as o, unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity,
+                unnest(p_unit_epochs) as epoch, unnest(p_unit_seqs) as seq
+        ) u
+        where v_booked[u.o]
+        group by u.k
+    ) u
+    where s.sku = p_skus[u.k];
+end $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- gather_units makes a row of each order that is booked, with its units.
+create function lastunit.gather_units(
+    p_ids text[], p_customers text[], p_digests bytea[], p_holds bigint[], p_booked boolean[],
+    p_skus text[], p_limited boolean[],
+    p_unit_orders integer[], p_unit_numbers bigint[], p_unit_skus integer[], p_unit_quantities bigint[],
+    p_unit_drawn bigint[], p_unit_epochs bigint[], p_unit_seqs bigint[]
+) returns table (
+    id text, customer text, digest bytea, hold bigint,
+    skus text[], quantities bigint[], drawn bigint[], consumed bigint[], limited boolean
+) language sql stable set enable_seqscan = off set jit = off as $$
+    select o.id, o.customer, o.digest, o.hold, u.skus, u.quantities, u.drawn, coalesce(u.consumed, '{}'), u.limited
+    from unnest(p_ids, p_customers, p_digests, p_holds) with ordinality o(id, customer, digest, hold, i)
+    join (
+        select u.o, array_agg(p_skus[u.k] order by u.n) as skus, array_agg(u.quantity order by u.n) as quantities,
+            case when bool_or(u.drawn > 0) then array_agg(u.drawn order by u.n) end as drawn,
+            array_agg(array[u.n, u.epoch, u.seq] order by u.n) filter (where u.epoch <> 0) as consumed,
+            bool_or(p_limited[u.k]) as limited
+        from unnest(p_unit_orders, p_unit_numbers, p_unit_skus, p_unit_quantities, p_unit_drawn, p_unit_epochs, p_unit_seqs)
+            u(o, n, k, quantity, drawn, epoch, seq)
+        where p_booked[u.o]
+        group by u.o
+    ) u on u.o = o.i
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- misdrawn_orders are the orders, from 1, that say that their lines draw
+-- something else on pools than their SKUs, locked, do.
+create function lastunit.misdrawn_orders(
+    p_skus text[], p_unit_orders integer[], p_unit_skus integer[], p_unit_quantities bigint[], p_unit_drawn bigint[]
+) returns integer[] language sql set enable_seqscan = off set jit = off as $$
+    with units as (
+        select u.o, p_skus[u.k] as sku, u.quantity, coalesce(u.drawn, 0) as drawn
+        from unnest(p_unit_orders, p_unit_skus, p_unit_quantities, p_unit_drawn) u(o, k, quantity, drawn)
+    ), draws as (
+        select u.o, d.sku, sum((u.quantity - u.drawn) * d.quantity) as drawn
+        from units u join lastunit.skus s on s.sku = u.sku,
+            unnest(s.draw_skus, s.draw_quantities) d(sku, quantity)
+        where u.quantity > u.drawn
+        group by u.o, d.sku
+    )
+    select array(
+        select distinct coalesce(u.o, d.o)
+        from units u full join draws d on d.o = u.o and d.sku = u.sku
+        where coalesce(u.drawn, 0) <> coalesce(d.drawn, 0))
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- beyond_limits says whether a customer asks for more than they may have, of any
+-- of the SKUs, which are locked.
+create function lastunit.beyond_limits(
+    p_customers text[], p_skus text[], p_unit_orders integer[], p_unit_skus integer[], p_unit_quantities bigint[]
+) returns boolean language sql set enable_seqscan = off set jit = off as $$
+    select exists (
+        select from (
+            select o.customer, p_skus[u.k] as sku, sum(u.quantity) as units
+            from unnest(p_unit_orders, p_unit_skus, p_unit_quantities) u(o, k, quantity)
+            join unnest(p_customers) with ordinality o(customer, i) on o.i = u.o
+            group by o.customer, u.k
+        ) a join lastunit.skus s on s.sku = a.sku
+        where a.units + lastunit.used_by_customer(a.customer, s.sku) > s.customer_limit)
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- decide_orders decides the orders of commit_orders, whose SKUs are locked, one
+-- after the other, so that a large one that doesn't fit does not refuse a small
+-- one behind it. It writes nothing.
+create function lastunit.decide_orders(
+    p_customers text[],
+    p_new boolean[],       -- of each order: its ID is not there
+    p_misdrawn integer[],  -- orders that say other draws than those of their SKUs
+    p_skus text[],
+    p_unit_orders integer[], p_unit_numbers bigint[], p_unit_skus integer[], p_unit_quantities bigint[],
+    p_unit_epochs bigint[], p_unit_seqs bigint[],
+    p_at timestamptz,
+    out booked boolean[], out verdicts text[], out deciding integer[], out lefts bigint[], out again boolean[]
+) language plpgsql set enable_seqscan = off set jit = off as $$
+declare
+    n_orders integer := cardinality(p_customers);
     n_units integer := cardinality(p_unit_orders);
     n_skus integer := cardinality(p_skus);
     v_capacity bigint[] := array_fill(null::bigint, array[n_skus]);
     v_allocated bigint[] := array_fill(null::bigint, array[n_skus]);
-    v_admitted bigint[] := array_fill(0::bigint, array[n_skus]);
     v_epoch bigint[] := array_fill(0::bigint, array[n_skus]);
-    v_top_seq bigint[] := array_fill(0::bigint, array[n_skus]);
-    v_direct bigint[] := array_fill(0::bigint, array[n_skus]);
-    v_touched boolean[] := array_fill(false, array[n_skus]);
     v_closed text[] := array_fill(null::text, array[n_skus]);
     v_limit bigint[] := array_fill(null::bigint, array[n_skus]);
-    v_misdrawn boolean[] := array_fill(false, array[n_orders]); -- the order says other draws than those of its SKUs
-    v_drawing boolean := p_unit_drawn is not null;
-    v_windowed boolean := false;
-    v_limiting boolean := false;
-    v_ledger boolean := false;
-    v_pair integer[];   -- of each unit: a number for its customer and SKU
-    v_used bigint[] := array_fill(null::bigint, array[n_units]);   -- of each pair: what the customer has
-    v_moved bigint[] := array_fill(null::bigint, array[n_skus]);   -- the SKU's last movement; null without a ledger
-    v_number bigint[] := array_fill(null::bigint, array[n_units]); -- of the unit's movement
-    v_existing text[];
-    n_booked integer := 0;
-    n_inserted integer;
+    v_reopens timestamptz[] := array_fill(null::timestamptz, array[n_skus]);
+    v_misdrawn boolean[] := array_fill(false, array[n_orders]);
+    v_pair integer[]; -- of each unit: a number for its customer and SKU
+    v_used bigint[] := array_fill(null::bigint, array[n_units]); -- of each pair: what the customer has
     v_first integer;
     v_next integer := 1;
     v_refusal text;
     k integer;
     r record;
 begin
-    perform lastunit.enter(p_store);
-    verdicts := array_fill(null::text, array[n_orders]);
+    booked := array_fill(false, array[n_orders]);
+    verdicts := array_fill('existing'::text, array[n_orders]);
     deciding := array_fill(0, array[n_orders]);
     lefts := array_fill(0::bigint, array[n_orders]);
     again := array_fill(false, array[n_units]);
 
     for r in
-        select s.*, u.k
+        select s.*, u.k, lastunit.closed_because(s.opens_at, s.closes_at, s.paused, p_at) as because
         from unnest(p_skus) with ordinality u(sku, k) join lastunit.skus s on s.sku = u.sku
-        order by s.sku for update of s
     loop
         v_capacity[r.k] := r.capacity;
         v_allocated[r.k] := r.allocated;
-        v_admitted[r.k] := r.admitted;
         v_epoch[r.k] := r.epoch;
-        v_top_seq[r.k] := r.top_seq;
-        v_windowed := v_windowed or r.paused or r.opens_at is not null or r.closes_at is not null;
+        v_closed[r.k] := r.because;
         v_limit[r.k] := r.customer_limit;
-        v_limiting := v_limiting or r.customer_limit is not null;
-        v_drawing := v_drawing or r.draw_skus is not null;
-        if r.ledger then
-            v_ledger := true;
-            v_moved[r.k] := r.moved;
-        end if;
+        v_reopens[r.k] := r.reopens_at;
     end loop;
-    -- The moment at which all of them are decided, as of which they are stored.
-    decided_at := clock_timestamp();
-    if v_windowed then
-        for r in
-            select u.k, lastunit.closed_because(s.opens_at, s.closes_at, s.paused, decided_at) as because
-            from unnest(p_skus) with ordinality u(sku, k) join lastunit.skus s on s.sku = u.sku
-        loop
-            v_closed[r.k] := r.because;
-        end loop;
-    end if;
-
-    -- Only now, under the locks: whoever had them before has committed.
-    -- "= any" by the key, as the planner turns NOT EXISTS into a scan.
-    v_existing := array(select o.id from lastunit.orders o where o.id = any(p_ids));
-    if cardinality(v_existing) > 0 then
-        for r in select u.i from unnest(p_ids) with ordinality u(id, i) where u.id = any(v_existing) loop
-            verdicts[r.i] := 'existing';
-        end loop;
-    end if;
-    if exists (select from lastunit.fences f where f.sku = any(p_skus)) then
-        for r in
-            select l.i
-            from unnest(p_unit_skus, p_unit_epochs, p_unit_seqs) with ordinality l(k, epoch, seq, i)
-            join unnest(p_skus) with ordinality u(sku, k) on u.k = l.k
-            join lastunit.fences f on f.sku = u.sku and f.epoch = l.epoch and f.seq = l.seq
-        loop
-            again[r.i] := true;
-        end loop;
-    end if;
-    if v_drawing then
-        -- What the lines of each order draw must be what it says that they do.
-        for r in
-            with units as (
-                select l.o, l.i, u.sku, l.quantity, coalesce(p_unit_drawn[l.i], 0) as drawn
-                from unnest(p_unit_orders, p_unit_skus, p_unit_quantities) with ordinality l(o, k, quantity, i)
-                join unnest(p_skus) with ordinality u(sku, k) on u.k = l.k
-            ), draws as (
-                select l.o, d.sku, sum((l.quantity - l.drawn) * d.quantity) as drawn
-                from units l join lastunit.skus s on s.sku = l.sku,
-                    unnest(s.draw_skus, s.draw_quantities) d(sku, quantity)
-                where l.quantity > l.drawn
-                group by l.o, d.sku
-            )
-            select distinct coalesce(l.o, d.o) as o
-            from units l full join draws d on d.o = l.o and d.sku = l.sku
-            where coalesce(l.drawn, 0) <> coalesce(d.drawn, 0)
-        loop
-            v_misdrawn[r.o] := true;
-        end loop;
-    end if;
-    if v_limiting then
+    for r in select m.o from unnest(p_misdrawn) m(o) loop
+        v_misdrawn[r.o] := true;
+    end loop;
+    for r in
+        select u.i
+        from unnest(p_unit_skus, p_unit_epochs, p_unit_seqs) with ordinality u(k, epoch, seq, i)
+        join lastunit.fences f on f.sku = p_skus[u.k] and f.epoch = u.epoch and f.seq = u.seq
+    loop
+        again[r.i] := true;
+    end loop;
+    if exists (select from unnest(v_limit) l(customer_limit) where l.customer_limit is not null) then
         select array_agg(p.pair order by p.i) into v_pair
         from (
-            select l.i, dense_rank() over (order by c.customer, l.k)::integer as pair
-            from unnest(p_unit_orders, p_unit_skus) with ordinality l(o, k, i)
-            join unnest(p_customers) with ordinality c(customer, o) on c.o = l.o
+            select u.i, dense_rank() over (order by o.customer, u.k)::integer as pair
+            from unnest(p_unit_orders, p_unit_skus) with ordinality u(o, k, i)
+            join unnest(p_customers) with ordinality o(customer, i) on o.i = u.o
         ) p;
     end if;
 
-    -- One order after the other, so that a large one that doesn't fit does not
-    -- refuse a small one behind it.
     for i in 1..n_orders loop
         v_first := v_next;
         while v_next <= n_units and p_unit_orders[v_next] = i loop
             v_next := v_next + 1;
         end loop;
-        continue when verdicts[i] is not null;
+        continue when not p_new[i];
 
         v_refusal := null;
         for l in v_first..v_next - 1 loop
@@ -215,6 +382,11 @@ begin
                     v_refusal := 'full';
                     lefts[i] := greatest(0, v_capacity[k] - v_allocated[k]);
                 end if;
+                -- Unless the clock was set back since.
+                if v_refusal is null and v_reopens[k] > p_at and v_reopens[k] <= p_at + interval '50 ms' then
+                    v_refusal := 'reopening';
+                    lefts[i] := extract(microseconds from v_reopens[k] - p_at);
+                end if;
                 deciding[i] := p_unit_numbers[l];
             end if;
         end loop;
@@ -224,76 +396,15 @@ begin
         end if;
 
         verdicts[i] := 'booked';
-        n_booked := n_booked + 1;
+        booked[i] := true;
         for l in v_first..v_next - 1 loop
             k := p_unit_skus[l];
             v_allocated[k] := v_allocated[k] + p_unit_quantities[l];
-            v_touched[k] := true;
-            if v_ledger then
-                v_moved[k] := v_moved[k] + 1;
-                v_number[l] := v_moved[k];
-            end if;
-            if v_limiting and v_limit[k] is not null then
+            if v_limit[k] is not null then
                 v_used[v_pair[l]] := v_used[v_pair[l]] + p_unit_quantities[l];
-            end if;
-            if p_unit_epochs[l] = 0 then
-                v_direct[k] := 1;
-            else
-                v_admitted[k] := v_admitted[k] + p_unit_quantities[l];
-                v_top_seq[k] := greatest(v_top_seq[k], p_unit_seqs[l]);
             end if;
         end loop;
     end loop;
-
-    if n_booked = 0 then
-        return;
-    end if;
-
-    -- Sorted by ID: two batches with the same IDs and other SKUs meet in order.
-    insert into lastunit.orders (id, customer, status, counted, digest, skus, quantities, drawn, consumed, limited,
-        expires_at, due_at, created_at, changed_at)
-    select o.id, o.customer, o.status, o.status, o.digest, l.skus, l.quantities, l.drawn, coalesce(l.consumed, '{}'), l.limited,
-        o.expires_at, o.expires_at, decided_at, decided_at
-    from (
-        select o.i, o.id, o.customer, o.digest, o.verdict,
-            case when o.hold = 0 then 'confirmed' else 'held' end::lastunit.order_status as status,
-            case when o.hold <> 0 then decided_at + o.hold * interval '1 microsecond' end as expires_at
-        from unnest(p_ids, p_customers, p_digests, p_holds, verdicts) with ordinality o(id, customer, digest, hold, verdict, i)
-    ) o
-    join (
-        select x.o, array_agg(u.sku order by x.unit) as skus, array_agg(x.quantity order by x.unit) as quantities,
-            case when bool_or(x.drawn > 0) then array_agg(x.drawn order by x.unit) end as drawn,
-            array_agg(array[x.unit, x.epoch, x.seq] order by x.unit) filter (where x.epoch <> 0) as consumed,
-            bool_or(u.customer_limit is not null) as limited
-        from unnest(p_unit_orders, p_unit_numbers, p_unit_skus, p_unit_quantities, p_unit_drawn, p_unit_epochs, p_unit_seqs)
-            x(o, unit, k, quantity, drawn, epoch, seq)
-        join unnest(p_skus, v_limit) with ordinality u(sku, customer_limit, k) on u.k = x.k
-        group by x.o
-    ) l on l.o = o.i
-    where o.verdict = 'booked'
-    order by o.id
-    on conflict (id) do nothing;
-    get diagnostics n_inserted = row_count;
-    if n_inserted <> n_booked then
-        -- The same ID came in by other SKUs, or was cancelled, since we looked.
-        raise exception 'an order ID was taken meanwhile' using errcode = 'serialization_failure';
-    end if;
-
-    if v_ledger then
-        insert into lastunit.movements (sku, number, kind, quantity, order_id, moved_at)
-        select u.sku, x.number, case when o.hold = 0 then 'booked' else 'held' end::lastunit.movement_kind, x.quantity, o.id, decided_at
-        from unnest(p_unit_orders, p_unit_skus, p_unit_quantities, v_number) x(o, k, quantity, number)
-        join unnest(p_ids, p_holds) with ordinality o(id, hold, i) on o.i = x.o
-        join unnest(p_skus) with ordinality u(sku, k) on u.k = x.k
-        where x.number is not null;
-    end if;
-
-    update lastunit.skus s
-    set allocated = c.allocated, admitted = c.admitted, top_seq = c.top_seq, version = s.version + c.direct,
-        moved = coalesce(c.moved, s.moved)
-    from unnest(p_skus, v_allocated, v_admitted, v_top_seq, v_direct, v_moved, v_touched)
-        c(sku, allocated, admitted, top_seq, direct, moved, touched)
-    where s.sku = c.sku and c.touched;
 end $$;
 -- +goose StatementEnd
 

@@ -64,6 +64,18 @@ func (s *shop) feed(cursor order.Cursor, limit int) (all []order.Movement, _ ord
 }
 
 var ledgerTests = []test{
+	{"beside an order of an unknown SKU", func(s *shop) {
+		a, b, c := s.sku("a", 10), s.name+"b", s.limitedSKU("c", 10, 2)
+		outcomes := s.commit(s.direct("1", line(a, 1)), s.direct("2", line(b, 1)), s.direct("3", line(c, 2)))
+		s.Equal(order.VerdictBooked, outcomes[0].Verdict)
+		s.Equal(order.VerdictUnknown, outcomes[1].Verdict)
+		s.Equal(order.VerdictBooked, outcomes[2].Verdict)
+		s.kinds(a, order.MovedOnSale, order.MovedBooked)
+		s.kinds(c, order.MovedOnSale, order.MovedBooked)
+		more := s.direct("4", line(c, 1))
+		more.Order.Customer = outcomes[2].Order.Customer
+		s.exceeds(more, 2, 2)
+	}},
 	{"every kind", func(s *shop) {
 		sku := s.sku("floor", 10)
 		s.adjust(sku, order.SetCapacity, 8)

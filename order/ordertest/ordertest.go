@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t testing.TB) order.Store) {
 		{"Limit", limitTests},
 		{"Window", windowTests},
 		{"Pool", poolTests},
+		{"Reopening", reopeningTests},
 		{"Fence", fenceTests},
 		{"BeginEpoch", beginEpochTests},
 		{"Lists", listTests},

@@ -183,8 +183,31 @@ func (s *shop) deductIn(epoch int64, store, id string, line order.Line) inventor
 	}
 }
 
-// commit commits and checks what is promised of every answer.
+// commit commits and checks what is promised of every answer. Where a SKU is
+// reopening it waits, and commits again.
 func (s *shop) commit(commits ...order.Commit) []order.Outcome {
+	s.t.Helper()
+	outcomes := s.commitOnce(commits...)
+	for {
+		var early []int
+		var again []order.Commit
+		var wait time.Duration
+		for i, outcome := range outcomes {
+			if outcome.Verdict == order.VerdictReopening {
+				early, again, wait = append(early, i), append(again, commits[i]), max(wait, outcome.Wait)
+			}
+		}
+		if early == nil {
+			return outcomes
+		}
+		time.Sleep(wait) // as the store says
+		for n, outcome := range s.commitOnce(again...) {
+			outcomes[early[n]] = outcome
+		}
+	}
+}
+
+func (s *shop) commitOnce(commits ...order.Commit) []order.Outcome {
 	s.t.Helper()
 	outcomes, counters, err := s.store.Commit(s.ctx, commits)
 	s.NoError(err)
@@ -287,6 +310,10 @@ func (s *shop) checkOutcome(c order.Commit, outcome order.Outcome) {
 	case order.VerdictFull:
 		s.Less(outcome.Left, refused().Quantity)
 		s.GreaterOrEqual(outcome.Left, int64(0))
+	case order.VerdictReopening:
+		s.NotEmpty(refused().SKU)
+		s.Positive(outcome.Wait)
+		s.LessOrEqual(outcome.Wait, order.Reopening)
 	case order.VerdictClosed:
 		var window *inventory.WindowError
 		s.ErrorAs(outcome.Err, &window)

@@ -102,6 +102,9 @@ func (a *attempt) refusedToo(unit order.Line, r refusal, c order.Counters, used 
 	}
 	if r.stock != nil && c.Left() < unit.Quantity && c.Version == r.version {
 		a.rivalled = a.rivalled || r.stock.Over > 0
+		if c.Left() <= 0 {
+			a.s.learnSoldOut(unit.SKU, a.s.shelf.spot(unit.SKU))
+		}
 		return &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: max(0, c.Left()), Over: max(0, -c.Left())}
 	}
 	return nil

@@ -17,11 +17,13 @@ import (
 type attempt struct {
 	s     *Service
 	order order.Order
-	ttl   time.Duration // of a hold; 0 for a booking
+	ttl   time.Duration         // of a hold; 0 for a booking
+	sold  *inventory.StockError // a SKU is known to be sold out, so the ID is looked up first; nil if none is
 
 	units []order.Line // of the order: its lines and what they draw on pools
 	// held are the deductions, one for each unit; zero where there is none.
 	held []inventory.Deduction
+	one  [1]inventory.Deduction // where held is, of most orders
 
 	// inDoubt: a commit was sent whose outcome is unknown, so it may land at
 	// any later time. Then nothing is given back: first a fence must be written,
@@ -37,6 +39,11 @@ type attempt struct {
 	// could not have, there is none: then Redis's count of it says so, unless more
 	// is taken there than Postgres has.
 	rivalled bool
+
+	// For those who join it: see joins.
+	done   chan struct{} // nil while there are none
+	answer order.Order
+	err    error
 }
 
 const (
@@ -50,9 +57,8 @@ const (
 	maxResends = 3
 )
 
-// attempt carries the request out.
-func (s *Service) attempt(ctx context.Context, o order.Order, ttl time.Duration) (order.Order, error) {
-	a := &attempt{s: s, order: o, ttl: ttl}
+// run carries the request out.
+func (a *attempt) run(ctx context.Context) (order.Order, error) {
 	for again := 0; ; again++ {
 		if err := a.draw(ctx); err != nil {
 			return a.refuse(ctx, err)
@@ -60,8 +66,19 @@ func (s *Service) attempt(ctx context.Context, o order.Order, ttl time.Duration)
 		if again > 2*maxAgain {
 			return a.refuse(ctx, order.ErrUnavailable) // other draws each time
 		}
+		if a.sold != nil && again == 0 {
+			found, err := a.s.looks.Do(ctx, a.commitOf(nil))
+			switch {
+			case err != nil:
+				return order.Order{}, err
+			case found.Verdict != order.VerdictNew:
+				return a.existing(ctx, found.Outcome)
+			case found.counters[a.sold.SKU].Left() <= 0:
+				return order.Order{}, a.sold
+			}
+		}
 		var deductions []inventory.Deduction
-		if again < maxAgain {
+		if again < maxAgain && !a.s.direct() {
 			existing, err := a.deduct(ctx)
 			if existing != nil {
 				a.giveBack(ctx, a.held...)
@@ -95,6 +112,7 @@ func (s *Service) attempt(ctx context.Context, o order.Order, ttl time.Duration)
 		case order.VerdictFull:
 			unit := a.units[outcome.Unit]
 			a.rivalled = true
+			a.s.learnSoldOut(unit.SKU, a.s.shelf.spot(unit.SKU))
 			return a.refuse(ctx, &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: outcome.Left})
 		case order.VerdictUnknown:
 			return a.refuse(ctx, &order.SKUError{SKU: a.units[outcome.Unit].SKU, Err: order.ErrUnknownSKU})
@@ -121,11 +139,7 @@ func (a *attempt) draw(ctx context.Context) error {
 	var draws []order.Line
 	if drawing {
 		var err error
-		draws, err = order.DrawsOf(a.order.Lines, func(sku string) []order.Line {
-			k, _ := a.s.shelf.get(sku)
-			return k.draws
-		})
-		if err != nil {
+		if draws, err = a.s.shelf.drawsOf(a.order.Lines); err != nil {
 			return err
 		}
 	}
@@ -133,7 +147,11 @@ func (a *attempt) draw(ctx context.Context) error {
 		a.giveBack(ctx, a.held...)
 		a.order.Draws = draws
 		a.units = a.order.Units()
-		a.held = make([]inventory.Deduction, len(a.units))
+		if a.held == nil && len(a.units) == 1 {
+			a.held = a.one[:]
+		} else {
+			a.held = make([]inventory.Deduction, len(a.units))
+		}
 	}
 	return nil
 }
@@ -171,10 +189,17 @@ func (a *attempt) commitOf(deductions []inventory.Deduction) order.Commit {
 }
 
 // commit asks Postgres. Where the outcome is unknown it asks again, as long as
-// the caller waits: most often only the connection was lost.
+// the caller waits: most often only the connection was lost. Where a SKU is
+// reopening it waits for that.
 func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) (order.Outcome, error) {
 	for resends := 0; ; resends++ {
 		outcome, err := a.s.lane(a.order).Do(ctx, a.commitOf(deductions))
+		for err == nil && outcome.Verdict == order.VerdictReopening {
+			if !pause(ctx, outcome.Wait) {
+				return outcome, ctx.Err()
+			}
+			outcome, err = a.s.lane(a.order).Do(ctx, a.commitOf(deductions))
+		}
 		if err == nil {
 			return outcome, nil
 		}

@@ -18,6 +18,9 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 		return nil, err
 	}
 	s.shelf.observeCounters(counters...)
+	if s.direct() {
+		return outcomes, nil
+	}
 	news := make(map[string]*settlement, len(counters))
 	for _, c := range counters {
 		news[c.SKU] = &settlement{counters: c}
@@ -25,6 +28,9 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 	for i, outcome := range outcomes {
 		for l, d := range commits[i].Deductions {
 			if at := news[d.SKU]; at != nil && l < len(outcome.Consumed) && outcome.Consumed[l] {
+				if at.consumed == nil {
+					at.consumed = make([]inventory.Deduction, 0, len(commits)-i)
+				}
 				at.consumed = append(at.consumed, d)
 			}
 		}

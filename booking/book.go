@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lastunit/lastunit/order"
@@ -87,48 +85,41 @@ func (s *Service) take(ctx context.Context, request Request, ttl time.Duration) 
 	if err != nil {
 		return order.Order{}, err
 	}
+	sold, unheardOf := s.turnedAway(&o, request.ID == "")
+	if unheardOf {
+		return order.Order{}, sold
+	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-
-	key := joinKey(o, ttl > 0)
 	for {
-		// A second click joins the first one, and whoever leaves does so at
-		// once, whatever the clients below do with a context.
-		done := s.joined.DoChan(key, func() (any, error) {
-			s.inHand.enter()
-			defer s.inHand.leave()
-			return s.attempt(ctx, o, ttl)
-		})
+		a := &attempt{s: s, order: o, ttl: ttl, sold: sold}
+		first, done := s.joins.join(a)
+		if first == nil {
+			booked, err := a.carryOut(ctx)
+			return booked, unknown(err)
+		}
+		// A second click joins the first one.
 		select {
-		case result := <-done:
-			booked, _ := result.Val.(order.Order)
-			if result.Shared {
-				if result.Err != nil && isContext(result.Err) && ctx.Err() == nil {
-					continue // the caller that we joined has left
-				}
-				booked.Lines, booked.Draws = slices.Clone(booked.Lines), slices.Clone(booked.Draws)
+		case <-done:
+			if first.err != nil && isContext(first.err) && ctx.Err() == nil {
+				continue // the caller that we joined has left
 			}
-			return booked, unknown(result.Err)
+			booked := first.answer
+			booked.Lines, booked.Draws = slices.Clone(booked.Lines), slices.Clone(booked.Draws)
+			return booked, unknown(first.err)
 		case <-ctx.Done():
-			s.joined.Forget(key) // nobody shall join what may be about to end
 			return order.Order{}, unknown(ctx.Err())
 		}
 	}
 }
 
-// joinKey is the same for requests with the same ID and the same content.
-func joinKey(o order.Order, held bool) string {
-	var key strings.Builder
-	key.WriteString(strconv.FormatBool(held))
-	for _, text := range [...]string{o.ID, o.Customer} {
-		key.WriteString(text)
-		key.WriteByte(0) // no ID contains it
-	}
-	for _, line := range o.Lines {
-		key.WriteString(line.SKU)
-		key.WriteByte(0)
-		key.WriteString(strconv.FormatInt(line.Quantity, 10))
-		key.WriteByte(0)
-	}
-	return key.String()
+// carryOut makes the attempt, in its caller's goroutine, and lets those who joined
+// it have the answer.
+func (a *attempt) carryOut(ctx context.Context) (booked order.Order, err error) {
+	a.s.inHand.enter()
+	defer a.s.inHand.leave()
+	err = order.ErrOutcomeUnknown // what those who joined hear if it panics
+	defer func() { a.s.joins.leave(a, booked, err) }()
+	booked, err = a.run(ctx)
+	return booked, err
 }

@@ -134,6 +134,9 @@ func (s *Service) changeBatch(ctx context.Context, changes []order.Change) ([]or
 		o.Lines, o.Draws = slices.Clone(o.Lines), slices.Clone(o.Draws)
 	}
 	s.shelf.observeCounters(counters...)
+	if s.direct() {
+		return changed, nil
+	}
 	for _, c := range changes {
 		if c.Action == order.Confirm || c.Action == order.ConfirmLate || c.Action == order.Extend {
 			continue // these give nothing back, and take nothing

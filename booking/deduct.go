@@ -2,7 +2,6 @@ package booking
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"time"
 
@@ -54,7 +53,7 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 			return nil, err
 		}
 		d, err := a.s.config.Inventory.Deduct(ctx, inventory.Request{
-			SKU: unit.SKU, Store: k.store, Attempt: rand.Text(), OrderID: a.order.ID, Customer: a.order.Customer,
+			SKU: unit.SKU, Store: k.store, Attempt: a.s.names.next(), OrderID: a.order.ID, Customer: a.order.Customer,
 			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: cleared,
 		})
 		if err == nil {

@@ -22,6 +22,13 @@
 // becomes of them, and Run ends what nobody confirmed. ConfirmTx and CancelTx do so
 // inside your own transaction on the order store's database.
 //
+// # Without Redis
+//
+// With Config.Inventory left nil, Postgres alone sells: concurrent orders share a
+// transaction, and requests for what is sold out are refused in the process. That is
+// fewer parts to run, and enough for most. What Redis adds is that a crowd that is
+// larger than the stock does not reach Postgres.
+//
 // # Clocks
 //
 // Postgres's clock decides when a hold's time is over and whether a sale is open,

@@ -129,8 +129,8 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	s := embedded(t)
 	for _, bad := range []booking.Config{
-		{Orders: s.orders},
 		{Inventory: s.inventory},
+		{Inventory: s.inventory, Orders: s.orders, SoldOutFor: order.Reopening + 1},
 		{Inventory: s.inventory, Orders: s.orders, Timeout: -1},
 		{Inventory: s.inventory, Orders: s.orders, SweepAfter: -1},
 		{Inventory: s.inventory, Orders: s.orders, CheckEvery: -1},

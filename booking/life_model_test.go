@@ -27,6 +27,10 @@ type lifeModel struct {
 	asks    bool          // BeforeExpire is there
 	answers sync.Map      // what it says about an order, by ID; Expire where there is nothing
 	grace   time.Duration // Config.HoldGrace
+
+	// remembers: who is told that a SKU is sold out may be told so again, whatever
+	// else could be said. See Config.SoldOutFor.
+	remembers bool
 }
 
 // lifeSKU is an item with the capacity, limit and window that it has now.
@@ -48,12 +52,13 @@ type lifeOrder struct {
 // lifeAnswer is what a call should return: the order, if one comes, and any one
 // of the errors.
 type lifeAnswer struct {
-	order *lifeOrder
-	errs  []error
+	order   *lifeOrder
+	errs    []error
+	soldOut []error // or one of these, and no order
 }
 
-func done(o *lifeOrder) lifeAnswer                  { return lifeAnswer{o, []error{nil}} }
-func refused(o *lifeOrder, err ...error) lifeAnswer { return lifeAnswer{o, err} }
+func done(o *lifeOrder) lifeAnswer                  { return lifeAnswer{order: o, errs: []error{nil}} }
+func refused(o *lifeOrder, err ...error) lifeAnswer { return lifeAnswer{order: o, errs: err} }
 
 // errLifeInvalid stands for any *inventory.InvalidError.
 var errLifeInvalid error = &inventory.InvalidError{Field: "some", Reason: "is out of bounds"}
@@ -239,12 +244,24 @@ func (m *lifeModel) take(now time.Time, r booking.Request, hold bool, ttl time.D
 	if tooMuch(o.units()) {
 		return refused(nil, errLifeInvalid)
 	}
-	if there := m.orders[r.ID]; there != nil {
+	there := m.orders[r.ID]
+	var soldOut []error
+	for _, unit := range o.units() {
+		has := func(line order.Line) bool { return line.SKU == unit.SKU }
+		if m.remembers && m.left(unit.SKU) <= 0 && (there == nil || !slices.ContainsFunc(there.units(), has)) {
+			soldOut = append(soldOut, &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity})
+		}
+	}
+	if there != nil {
 		switch {
 		case !there.unasked && (there.Customer != r.Customer || there.hold != hold || !slices.Equal(there.Lines, lines)):
-			return refused(nil, &order.OrderError{ID: r.ID, Err: order.ErrIdempotencyConflict})
+			answer := refused(nil, &order.OrderError{ID: r.ID, Err: order.ErrIdempotencyConflict})
+			answer.soldOut = soldOut
+			return answer
 		case !there.live():
-			return refused(there, m.ended(there))
+			answer := refused(there, m.ended(there))
+			answer.soldOut = soldOut
+			return answer
 		}
 		return done(there)
 	}
@@ -256,7 +273,7 @@ func (m *lifeModel) take(now time.Time, r booking.Request, hold bool, ttl time.D
 		}
 	}
 	if errs != nil {
-		return refused(nil, errs...)
+		return refused(nil, append(errs, soldOut...)...)
 	}
 	kind := order.MovedBooked
 	if hold {

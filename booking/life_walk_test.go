@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -178,6 +180,7 @@ type lifeWalk struct {
 	adjusted []order.Adjustment
 	items    [][]order.Item
 	cursors  []order.Cursor
+	left     map[string]int64     // units of each SKU
 	compared map[string]int       // movements of a SKU that were compared
 	dirty    map[string]time.Time // when SKUs lost something in Redis
 	names    int                  // orders without an ID so far
@@ -216,10 +219,11 @@ const (
 func newLife(seed uint64, fast losing) *lifeWalk {
 	w := &lifeWalk{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 0)), fast: fast, model: newLifeModel(), began: time.Now(),
-		compared: make(map[string]int), dirty: make(map[string]time.Time), cursors: []order.Cursor{nil},
+		compared: make(map[string]int), left: make(map[string]int64), dirty: make(map[string]time.Time), cursors: []order.Cursor{nil},
 	}
 	w.passed = w.began
 	w.settled = w.random.IntN(2) == 0
+	w.model.remembers = w.random.IntN(2) == 0
 	w.model.grace = 15 * time.Second
 	w.model.asks = w.random.IntN(3) == 0
 	// A walk with few kinds of operations goes deeper with them.
@@ -231,6 +235,9 @@ func newLife(seed uint64, fast losing) *lifeWalk {
 
 func (w *lifeWalk) process() *booking.Service {
 	config := booking.Config{Inventory: w.fast, Orders: w.orders, Logger: quiet, CheckEvery: lifeCheckEvery, HoldGrace: w.model.grace}
+	if !w.model.remembers {
+		config.SoldOutFor = -1
+	}
 	if w.real {
 		config.SweepAfter, config.CheckEvery = 200*time.Millisecond, 50*time.Millisecond
 		w.model.asks = false
@@ -262,6 +269,11 @@ func (w *lifeWalk) play(steps []uint64) (err error) {
 		if i == 0 || len(w.model.skus) == 0 {
 			kind = lifeKind{do: (*lifeWalk).putOnSale}
 		}
+		if w.model.remembers {
+			if err := w.reopen(ctx); err != nil {
+				return err
+			}
+		}
 		w.before = time.Now()
 		if err := kind.do(w, ctx, w.shops[w.random.IntN(lifeProcesses)]); err != nil {
 			return err
@@ -274,6 +286,28 @@ func (w *lifeWalk) play(steps []uint64) (err error) {
 		}
 	}
 	return w.audit(ctx)
+}
+
+// reopen waits until every process has forgotten that a SKU was sold out to which
+// units have come back since the last operation.
+func (w *lifeWalk) reopen(ctx context.Context) error {
+	for waited := true; waited; {
+		waited = false
+		counters, err := w.orders.Counters(ctx, slices.Sorted(maps.Keys(w.model.skus))...)
+		if err != nil {
+			return err
+		}
+		for _, c := range counters {
+			if was, met := w.left[c.SKU]; met && was <= 0 && c.Left() > 0 {
+				waited = true
+			}
+			w.left[c.SKU] = c.Left()
+		}
+		if waited {
+			time.Sleep(order.Reopening)
+		}
+	}
+	return nil
 }
 
 // kind draws a kind of operation from those that are enabled.
@@ -374,8 +408,11 @@ func (w *lifeWalk) sameOrder(got order.Order, want *lifeOrder) error {
 }
 
 func (w *lifeWalk) same(got order.Order, err error, want lifeAnswer) error {
-	if failure := w.sameError(err, want.errs...); failure != nil {
+	if failure := w.sameError(err, append(want.errs, want.soldOut...)...); failure != nil {
 		return failure
+	}
+	if errors.Is(err, inventory.ErrSoldOut) && want.soldOut != nil {
+		want.order = nil
 	}
 	return w.sameOrder(got, want.order)
 }

@@ -141,6 +141,7 @@ func TestLandsBeforeTheRivalsAreListed(t *testing.T) {
 					if err := test.relieved(shop, name, other.ID); err != nil {
 						return err
 					}
+					time.Sleep(order.Reopening) // else it would not land
 					back.let()
 					<-back.landed
 					return soon(func() error { return settled(s, name) })

@@ -21,6 +21,9 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 		return order.Order{}, order.ErrOutcomeUnknown
 	}
 	rivals := a.doubtful
+	if a.s.direct() {
+		a.rivalled = false // the commit that was refused has looked for the ID
+	}
 	if a.rivalled {
 		others, err := a.rivals(ctx)
 		if err != nil {

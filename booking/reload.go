@@ -15,7 +15,8 @@ import (
 // Rebuild begins a new epoch of a SKU's counters in Redis from what Postgres
 // knows. It is safe at any time, under full load too: deductions of the old
 // epoch that are on their way to Postgres are told to deduct again. The library
-// does it by itself where it notices a loss. It fails with order.ErrUnknownSKU.
+// does it by itself where it notices a loss. Without an Inventory there is nothing
+// to do. It fails with order.ErrUnknownSKU.
 func (s *Service) Rebuild(ctx context.Context, sku string) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -35,6 +36,9 @@ func (s *Service) Rebuild(ctx context.Context, sku string) error {
 // loaded a second time. Who finds it not loaded for too long begins another one.
 // Calls for one SKU join.
 func (s *Service) reload(ctx context.Context, sku string, seen int64, because string) error {
+	if s.direct() {
+		return nil
+	}
 	return s.joinedCall(ctx, &s.reloads, sku, func(ctx context.Context) error {
 		c, begun, err := s.config.Orders.BeginEpoch(ctx, sku, seen)
 		if err != nil {
@@ -102,6 +106,9 @@ const bringPatience = time.Second
 // there is nothing to push to. What fails now is made good by Run.
 func (s *Service) bring(ctx context.Context, c order.Counters) {
 	s.shelf.observeCounters(c)
+	if s.direct() {
+		return
+	}
 	err := s.briefly(ctx, func(ctx context.Context) error {
 		err := s.config.Inventory.Push(ctx, c.Supply())
 		if errors.Is(err, inventory.ErrNotLoaded) {

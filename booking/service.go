@@ -15,9 +15,12 @@ import (
 	"github.com/lastunit/lastunit/order"
 )
 
-// Config is what a Service works with. Inventory and Orders are required.
+// Config is what a Service works with. Orders is required.
 type Config struct {
-	// Inventory is the fast side, for instance inventory.NewRedis(client).
+	// Inventory is the fast side, for instance inventory.NewRedis(client). Left
+	// nil, Postgres alone sells, with the same promises, and all that is said about
+	// Redis is void. That is right for many: see the package's documentation. Some
+	// processes of a sale may have an Inventory and others none.
 	Inventory inventory.InventoryRepository
 
 	// Orders is the durable side, for instance order.NewPostgres(pool).
@@ -42,6 +45,13 @@ type Config struct {
 	// units are back within a second. Defaults to 1 second.
 	CheckEvery time.Duration
 
+	// SoldOutFor bounds for how long requests for a SKU that is sold out are
+	// refused by what this process was told, without asking again. Units that come
+	// back are seen at once in this process, and so late in others. Up to
+	// order.Reopening, the default, so that nobody is refused whose order is there.
+	// Negative is for no time at all.
+	SoldOutFor time.Duration
+
 	// BeforeExpire, if there is one, is asked about every hold whose time is
 	// over, before its units are given back; by one process at a time. Ask your
 	// payment provider, and say NotYet while you don't know. It is called from
@@ -55,8 +65,8 @@ type Config struct {
 	HoldGrace time.Duration
 }
 
-// Service sells. It takes units from the Inventory, commits the order to
-// Orders, and only then answers. Make one with New.
+// Service sells. It takes units from the Inventory, if there is one, commits the
+// order to Orders, and only then answers. Make one with New.
 //
 // Every method is safe for concurrent use by any number of processes on the
 // same Inventory and Orders, and safe to repeat with the same arguments.
@@ -77,7 +87,8 @@ type Service struct {
 	asking chan struct{} // has an element for each call of BeforeExpire
 	asked  sync.Map      // order IDs that it is being asked about
 
-	joined  singleflight.Group // bookings by order ID and content
+	joins   *joins
+	names   *names             // of attempts
 	reloads singleflight.Group // by SKU
 	meets   singleflight.Group // by SKU: the first time that this process meets it
 
@@ -91,9 +102,6 @@ type Service struct {
 // New makes a Service. It sends nothing and starts nothing: call Run for the
 // work in the background, and to finish what is in hand at the end.
 func New(config Config) (*Service, error) {
-	if config.Inventory == nil {
-		return nil, errors.New("booking: Config.Inventory is missing")
-	}
 	if config.Orders == nil {
 		return nil, errors.New("booking: Config.Orders is missing")
 	}
@@ -117,19 +125,28 @@ func New(config Config) (*Service, error) {
 			*d.value = d.fallback
 		}
 	}
+	if config.SoldOutFor == 0 {
+		config.SoldOutFor = order.Reopening
+	}
+	if config.SoldOutFor > order.Reopening {
+		return nil, errors.New("booking: Config.SoldOutFor is above order.Reopening")
+	}
 	if config.HoldGrace > order.MaxHold {
 		return nil, errors.New("booking: Config.HoldGrace is above order.MaxHold")
 	}
-	s := &Service{config: config, log: config.Logger, asking: make(chan struct{}, maxAsking)}
+	s := &Service{config: config, log: config.Logger, joins: newJoins(), names: newNames(), asking: make(chan struct{}, maxAsking)}
 	for lane := range s.commits {
-		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout, CallerCarries: true}, s.commitBatch)
+		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
 	}
 	s.changes = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
 	s.scans = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.scanBatch)
-	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout, CallerCarries: true}, s.lookBatch)
+	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
 	s.settles = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.settleBatch)
 	return s, nil
 }
+
+// direct says that Postgres alone sells: there is no Inventory.
+func (s *Service) direct() bool { return s.config.Inventory == nil }
 
 // lanes is how many batches of commits may be under way at once. Each SKU keeps
 // to one of them, as two batches would only wait for each other at its row. With

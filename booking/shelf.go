@@ -3,55 +3,165 @@ package booking
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
 
 // shelf remembers of each SKU how far its counters in Redis are known to be, so
-// that a Redis that went back is noticed by the next deduction.
+// that a Redis that went back is noticed by the next deduction. Every booking
+// reads it and every deduction adds to it, so on the way of both there is no lock.
 type shelf struct {
-	mu    sync.RWMutex
-	known map[string]known
+	skus    sync.Map     // of *spot, by SKU
+	filters atomic.Int64 // bytes of all of them
+}
+
+// spot is a SKU's place on the shelf.
+type spot struct {
+	now     atomic.Pointer[life]
+	soldOut atomic.Pointer[soldOut] // nil unless it is known to be
+
+	learning atomic.Bool // somebody finds out whether it is sold out
+	orderIDs orderIDs    // of who is learning
+
+	mu    sync.Mutex // of those who change what is above
+	opens int64      // how often units were seen that came back
+}
+
+// life is what is known of a SKU that stays the same throughout an epoch.
+type life struct {
+	store  string
+	epoch  int64
+	loaded bool         // Redis is known to have had this epoch
+	draws  []order.Line // of the SKU: they never change
+	seq    *atomic.Int64
 }
 
 type known struct {
 	store string
 	inventory.Watermark
-	loaded bool         // Redis is known to have had this epoch
-	draws  []order.Line // of the SKU: they never change
+	loaded bool
+	draws  []order.Line
+}
+
+// spot is the place of a SKU that this process has met; nil if it has not.
+func (s *shelf) spot(sku string) *spot {
+	at, ok := s.skus.Load(sku)
+	if !ok {
+		return nil
+	}
+	return at.(*spot)
 }
 
 func (s *shelf) get(sku string) (known, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	k, ok := s.known[sku]
-	return k, ok
+	at := s.spot(sku)
+	if at == nil {
+		return known{}, false
+	}
+	l := at.now.Load()
+	return known{
+		store: l.store, Watermark: inventory.Watermark{Epoch: l.epoch, Seq: l.seq.Load()},
+		loaded: l.loaded, draws: l.draws,
+	}, true
+}
+
+// drawsOf is what lines of SKUs that are known here draw on pools. It fails with
+// inventory.ErrInvalid if that is too much.
+func (s *shelf) drawsOf(lines []order.Line) ([]order.Line, error) {
+	return order.DrawsOf(lines, func(sku string) []order.Line {
+		k, _ := s.get(sku)
+		return k.draws
+	})
 }
 
 func (s *shelf) observe(sku string, seen known) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil {
-		s.known = make(map[string]known)
+	at := s.spot(sku)
+	if at == nil {
+		fresh := &spot{}
+		fresh.now.Store((*life)(nil).next(seen))
+		there, _ := s.skus.LoadOrStore(sku, fresh)
+		at = there.(*spot)
 	}
-	old := s.known[sku]
-	if seen.draws == nil && old.store == seen.store {
-		seen.draws = old.draws
+	at.observe(seen)
+}
+
+func (at *spot) observe(seen known) {
+	l := at.now.Load()
+	if !l.covers(seen) {
+		at.mu.Lock()
+		if l = at.now.Load(); !l.covers(seen) {
+			l = l.next(seen)
+			at.now.Store(l)
+		}
+		at.mu.Unlock()
 	}
-	switch {
-	case old.store != seen.store || old.Epoch < seen.Epoch:
-		s.known[sku] = seen
-	case old.Epoch == seen.Epoch:
-		seen.Seq = max(seen.Seq, old.Seq)
-		seen.loaded = seen.loaded || old.loaded
-		s.known[sku] = seen
+	if l.store != seen.store || l.epoch != seen.Epoch {
+		return // it was seen before this life began
 	}
+	for seq := l.seq.Load(); seq < seen.Seq && !l.seq.CompareAndSwap(seq, seen.Seq); {
+		seq = l.seq.Load()
+	}
+}
+
+// covers says that what was seen is nothing new but for the seq.
+func (l *life) covers(seen known) bool {
+	return l.store == seen.store &&
+		(l.epoch > seen.Epoch || l.epoch == seen.Epoch && (l.loaded || !seen.loaded) && (l.draws != nil || seen.draws == nil))
+}
+
+// next is the life with what was seen: another one, or the same with more known
+// about it.
+func (l *life) next(seen known) *life {
+	next := &life{store: seen.store, epoch: seen.Epoch, loaded: seen.loaded, draws: seen.draws, seq: new(atomic.Int64)}
+	if l == nil || l.store != seen.store {
+		return next
+	}
+	if next.draws == nil {
+		next.draws = l.draws
+	}
+	if l.epoch == seen.Epoch {
+		next.loaded = next.loaded || l.loaded
+		next.seq = l.seq
+	}
+	return next
 }
 
 func (s *shelf) observeCounters(counters ...order.Counters) {
 	for _, c := range counters {
 		s.observe(c.SKU, knownOf(c))
+		if c.Left() > 0 {
+			s.spot(c.SKU).open()
+		}
+	}
+}
+
+// open forgets that the SKU was sold out, and sees to it that nobody who asked
+// before says so.
+func (at *spot) open() {
+	// Who begins to learn after this finds what was seen here.
+	if at.soldOut.Load() == nil && !at.learning.Load() {
+		return
+	}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	at.opens++
+	at.soldOut.Store(nil)
+}
+
+// opened is how often it was opened.
+func (at *spot) opened() int64 {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	return at.opens
+}
+
+// close takes note that the SKU is sold out, unless it was opened meanwhile.
+func (at *spot) close(known *soldOut, opened int64) {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.opens == opened {
+		at.soldOut.Store(known)
 	}
 }
 

@@ -244,7 +244,7 @@ func TestRedisClockDoesNotCount(t *testing.T) {
 		for name, why := range map[string]error{"slow": inventory.ErrNotOpen, "fast": inventory.ErrClosed} {
 			require.NoError(t, shop.PutOnSale(t.Context(), order.Item{
 				SKU: name, Capacity: 20, OpensAt: now.Add(-time.Hour), ClosesAt: now.Add(time.Hour), CustomerLimit: 1,
-			}))
+			}, order.Item{SKU: name + "-paused", Capacity: 1, OpensAt: now.Add(-time.Hour), ClosesAt: now.Add(time.Hour)}))
 			s.inventory = &wrongClock{honest, why}
 			wrong := []*booking.Service{open(t, s), open(t, s)}
 			var group sync.WaitGroup
@@ -262,8 +262,8 @@ func TestRedisClockDoesNotCount(t *testing.T) {
 			group.Wait()
 			assert.EqualValues(t, 20, sold(t, s, name), name)
 			// What Postgres refuses is still refused.
-			require.NoError(t, wrong[0].Pause(t.Context(), name))
-			_, err := wrong[1].Book(t.Context(), request(name, 99))
+			require.NoError(t, wrong[0].Pause(t.Context(), name+"-paused"))
+			_, err := wrong[1].Book(t.Context(), request(name+"-paused", 99))
 			require.ErrorIs(t, err, inventory.ErrPaused)
 		}
 

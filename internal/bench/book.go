@@ -13,7 +13,7 @@ var floor = []order.Line{{SKU: "floor", Quantity: 1}}
 
 // sellFloor opens a shop that sells one SKU.
 func sellFloor(ctx context.Context, c *cell, capacity int64) (*shop, error) {
-	return putOnSale(ctx, c, order.Item{SKU: "floor", Capacity: capacity})
+	return putOnSale(ctx, c, c.goRedis(), order.Item{SKU: "floor", Capacity: capacity})
 }
 
 // auditFloor audits a shop that sold one unit of one SKU in each order.
@@ -34,6 +34,12 @@ type book struct{ *shop }
 
 func openBook(ctx context.Context, c *cell, capacity int64) (contender, error) {
 	s, err := sellFloor(ctx, c, capacity)
+	return &book{s}, err
+}
+
+// openDirect is the same without Redis.
+func openDirect(ctx context.Context, c *cell, capacity int64) (contender, error) {
+	s, err := putOnSale(ctx, c, nil, order.Item{SKU: "floor", Capacity: capacity})
 	return &book{s}, err
 }
 

@@ -21,6 +21,7 @@
 //	book-no-ledger   the same with order.Store.SetLedger(ctx, false)
 //	book-zipf        the same, but orders of three lines of 1,000 SKUs, and four processes that
 //	                 share the callers
+//	direct           the same as book without Redis: Config.Inventory is nil
 //	hold-confirm     Hold and then Confirm, counted as one
 //	soldout          Book when all is sold: refusals of new orders; in 1 of 100 calls a buyer asks
 //	                 again for an order that is there, and must get it

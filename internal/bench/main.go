@@ -63,7 +63,9 @@ func benchmark(ctx context.Context, s settings, command string, stdout, stderr i
 		if r.Machine, err = machineOf(ctx, on); err != nil {
 			return err
 		}
-		r.Rows, err = run(ctx, s, on, places, stderr)
+		if r.Rows, err = run(ctx, s, on, places, stderr); err == nil && s.orders > 0 {
+			r.Growth, err = grow(ctx, s, on, stderr)
+		}
 		return err
 	})
 	if err != nil {
@@ -71,6 +73,9 @@ func benchmark(ctx context.Context, s settings, command string, stdout, stderr i
 	}
 	r.Figures = figuresOf(r.Rows)
 	r.print(stdout)
+	if r.Growth != nil {
+		r.Growth.print(stdout)
+	}
 	if s.json != "" {
 		err = errors.Join(err, r.writeJSON(s.json))
 	}

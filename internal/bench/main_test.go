@@ -46,6 +46,17 @@ func TestAllRows(t *testing.T) {
 	}
 }
 
+func TestGrowth(t *testing.T) {
+	s := testSettings()
+	s.orders = 3000
+	var progress, printed bytes.Buffer
+	found, err := grow(t.Context(), s, startServers(t, "fsync=off"), &progress)
+	require.NoError(t, err, progress.String())
+	require.Len(t, found.PerSecond, 10)
+	found.print(&printed)
+	require.Contains(t, printed.String(), "3,000 orders")
+}
+
 func TestInterrupted(t *testing.T) {
 	startServers(t) // or the test is left out
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)

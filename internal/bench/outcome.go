@@ -17,6 +17,7 @@ type outcome struct {
 	Rate        float64    `json:"open_loop_arrivals_per_second"`
 	Rows        []measured `json:"rows"`
 	Figures     []figure   `json:"figures"`
+	Growth      *growth    `json:"growth,omitempty"`
 }
 
 func (r *outcome) writeJSON(file string) error {

@@ -19,6 +19,7 @@ type settings struct {
 	callers []int
 	rows    []row
 	rate    float64 // orders per second of the open loops
+	orders  int64   // to pile up; 0 for none
 	json    string  // files; "" for none
 	svg     string
 
@@ -31,6 +32,7 @@ const (
 	maxRepeats = 100
 	maxCallers = 100_000
 	maxRate    = 10_000_000
+	maxOrders  = 1_000_000_000
 )
 
 // parseSettings reads the arguments. What is wrong with them it also prints.
@@ -44,6 +46,7 @@ func parseSettings(arguments []string, stderr io.Writer) (settings, error) {
 	callers := flags.String("callers", "1,100,1000,4000", "how many callers there are at once, several in turn")
 	names := flags.String("rows", "", "the rows to measure, instead of all: "+strings.Join(rowNames(), ","))
 	flags.Float64Var(&s.rate, "rate", 20_000, "orders that arrive in a second, in the rows that end in -open")
+	flags.Int64Var(&s.orders, "orders", 0, "also pile up so many orders of one SKU, and compare the first tenth with the last")
 	flags.StringVar(&s.json, "json", "", "a `file` for the result as JSON")
 	flags.StringVar(&s.svg, "svg", "", "a `file` for the charts")
 	if err := flags.Parse(arguments); err != nil {
@@ -70,6 +73,9 @@ func (s *settings) fill(seconds, warmup float64, callers, names string) error {
 	}
 	if !(s.rate > 0 && s.rate <= maxRate) {
 		return fmt.Errorf("-rate goes up to %d", maxRate)
+	}
+	if s.orders != 0 && (s.orders < 10 || s.orders > maxOrders || s.orders%10 != 0) {
+		return fmt.Errorf("-orders is a multiple of 10, up to %d", maxOrders)
 	}
 	for text := range strings.SplitSeq(callers, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))

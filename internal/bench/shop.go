@@ -27,19 +27,23 @@ type shop struct {
 	patience time.Duration // with the last settles
 }
 
-// newShop opens a shop on the servers. Several may share them.
+// newShop opens a shop on the servers, without Redis if there is no client. Several
+// may share them.
 func newShop(ctx context.Context, client *redis.Client, pool *pgxpool.Pool) (*shop, error) {
 	s := &shop{orders: order.NewPostgres(pool), pool: pool}
 	if err := order.Migrate(ctx, pool); err != nil {
 		return nil, err
 	}
+	config := booking.Config{
+		Orders:  s.orders,
+		Logger:  slog.New(slog.DiscardHandler), // what it mends, the audit would find otherwise
+		Timeout: time.Minute,
+	}
+	if client != nil {
+		config.Inventory = inventory.NewRedis(client)
+	}
 	var err error
-	s.service, err = booking.New(booking.Config{
-		Inventory: inventory.NewRedis(client),
-		Orders:    s.orders,
-		Logger:    slog.New(slog.DiscardHandler), // what it mends, the audit would find otherwise
-		Timeout:   time.Minute,
-	})
+	s.service, err = booking.New(config)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +58,12 @@ func newShop(ctx context.Context, client *redis.Client, pool *pgxpool.Pool) (*sh
 }
 
 // putOnSale opens a shop for a cell and puts items on sale.
-func putOnSale(ctx context.Context, c *cell, items ...order.Item) (*shop, error) {
+func putOnSale(ctx context.Context, c *cell, client *redis.Client, items ...order.Item) (*shop, error) {
 	pool, err := c.database(ctx, "select")
 	if err != nil {
 		return nil, err
 	}
-	s, err := newShop(ctx, c.goRedis(), pool)
+	s, err := newShop(ctx, client, pool)
 	if err != nil {
 		return nil, err
 	}

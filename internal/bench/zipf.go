@@ -25,7 +25,7 @@ func openZipf(ctx context.Context, c *cell, capacity int64) (contender, error) {
 	for i := range items {
 		items[i] = order.Item{SKU: zipfNames[i], Capacity: capacity}
 	}
-	s, err := putOnSale(ctx, c, items...)
+	s, err := putOnSale(ctx, c, c.goRedis(), items...)
 	return &zipf{s}, err
 }
 

@@ -42,7 +42,7 @@ type attempt struct {
 
 	// For those who join it: see joins.
 	done   chan struct{} // nil while there are none
-	answer order.Order
+	answer *order.Order
 	err    error
 }
 

@@ -26,7 +26,8 @@ type Request struct {
 	Lines []order.Line `json:"lines"`
 }
 
-// order checks the request and makes it an order.
+// order checks the request and makes it an order. A single line is still the
+// caller's, so that who is turned away costs little.
 func (r Request) order() (order.Order, error) {
 	o := order.Order{ID: r.ID, Customer: r.Customer, Lines: r.Lines}
 	if o.ID == "" {
@@ -36,7 +37,9 @@ func (r Request) order() (order.Order, error) {
 		return o, err
 	}
 	var err error
-	o.Lines, err = order.SumLines(r.Lines)
+	if len(r.Lines) > 1 {
+		o.Lines, err = order.SumLines(r.Lines)
+	}
 	return o, err
 }
 
@@ -89,6 +92,9 @@ func (s *Service) take(ctx context.Context, request Request, ttl time.Duration) 
 	if unheardOf {
 		return order.Order{}, sold
 	}
+	if len(o.Lines) == 1 {
+		o.Lines = slices.Clone(o.Lines)
+	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	for {
@@ -104,9 +110,7 @@ func (s *Service) take(ctx context.Context, request Request, ttl time.Duration) 
 			if first.err != nil && isContext(first.err) && ctx.Err() == nil {
 				continue // the caller that we joined has left
 			}
-			booked := first.answer
-			booked.Lines, booked.Draws = slices.Clone(booked.Lines), slices.Clone(booked.Draws)
-			return booked, unknown(first.err)
+			return *clone(*first.answer), unknown(first.err)
 		case <-ctx.Done():
 			return order.Order{}, unknown(ctx.Err())
 		}

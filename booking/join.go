@@ -58,10 +58,14 @@ func (j *joins) leave(own *attempt, answer order.Order, err error) {
 	}
 	if own.done != nil {
 		// A copy: what the first caller got is its own to change.
-		answer.Lines, answer.Draws = slices.Clone(answer.Lines), slices.Clone(answer.Draws)
-		own.answer, own.err = answer, err
+		own.answer, own.err = clone(answer), err
 		close(own.done)
 	}
+}
+
+func clone(o order.Order) *order.Order {
+	o.Lines, o.Draws = slices.Clone(o.Lines), slices.Clone(o.Draws)
+	return &o
 }
 
 // asksFor says whether the attempt asks for the very content.

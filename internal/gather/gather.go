@@ -144,7 +144,7 @@ func (g *Gather[In, Out]) setOut() {
 func (g *Gather[In, Out]) arrive() (next bool) {
 	g.underway--
 	if g.due() {
-		g.setOut()
+		g.underway++ // whoever waits for all to end waits for this one too
 		return true
 	}
 	if g.underway == 0 {

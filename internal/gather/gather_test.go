@@ -71,6 +71,26 @@ func TestCallsGatherWhileOneIsUnderWay(t *testing.T) {
 	})
 }
 
+func TestWaitAlsoForWhatFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlow()
+		g := gather.New(gather.Config{Batch: 1, Queue: 100, Timeout: time.Minute}, s.send)
+		for i := range 3 {
+			assert.True(t, g.Post(i))
+		}
+		waited := make(chan error, 1)
+		go func() { waited <- g.Wait(t.Context()) }()
+		for range 3 {
+			synctest.Wait()
+			assert.Empty(t, waited)
+			s.goOn <- nil
+		}
+		synctest.Wait()
+		require.Len(t, waited, 1)
+		require.NoError(t, <-waited)
+	})
+}
+
 func TestACallThatLeavesTheQueueLeavesNoTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlow()

@@ -193,12 +193,12 @@ func (a *attempt) commitOf(deductions []inventory.Deduction) order.Commit {
 // reopening it waits for that.
 func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) (order.Outcome, error) {
 	for resends := 0; ; resends++ {
-		outcome, err := a.s.lane(a.order).Do(ctx, a.commitOf(deductions))
+		outcome, err := a.s.lane(&a.order).Do(ctx, a.commitOf(deductions))
 		for err == nil && outcome.Verdict == order.VerdictReopening {
 			if !pause(ctx, outcome.Wait) {
 				return outcome, ctx.Err()
 			}
-			outcome, err = a.s.lane(a.order).Do(ctx, a.commitOf(deductions))
+			outcome, err = a.s.lane(&a.order).Do(ctx, a.commitOf(deductions))
 		}
 		if err == nil {
 			return outcome, nil

@@ -155,15 +155,22 @@ func (s *Service) direct() bool { return s.config.Inventory == nil }
 const lanes = 8
 
 // lane is where the order's commits gather: by the SKU that it probably shares
-// with most others.
-func (s *Service) lane(o order.Order) *gather.Gather[order.Commit, order.Outcome] {
-	hash := fnv.New32a()
-	sku := o.Lines[0].SKU
-	if len(o.Draws) > 0 {
-		sku = o.Draws[0].SKU
+// with most others. Orders of several SKUs share one lane: in several they would
+// wait for each other at the rows of those that are in demand.
+func (s *Service) lane(o *order.Order) *gather.Gather[order.Commit, order.Outcome] {
+	switch {
+	case len(o.Draws) > 0:
+		return s.commits[1+laneOf(o.Draws[0].SKU)]
+	case len(o.Lines) > 1:
+		return s.commits[0]
 	}
+	return s.commits[1+laneOf(o.Lines[0].SKU)]
+}
+
+func laneOf(sku string) uint32 {
+	hash := fnv.New32a()
 	hash.Write([]byte(sku))
-	return s.commits[hash.Sum32()%lanes]
+	return hash.Sum32() % (lanes - 1)
 }
 
 // maxQueue bounds the calls that wait for Postgres in one process: at the rates

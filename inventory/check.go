@@ -11,6 +11,7 @@ import (
 const (
 	MaxIDBytes  = 128               // bytes of a SKU, an order ID, an attempt, a customer ID
 	MaxQuantity = 1_000_000         // units of one SKU in one order
+	MaxAccepted = 16_384            // bytes of an accepted order, which every one of its SKUs holds until it is committed
 	MaxCapacity = 1_000_000_000_000 // units of one SKU; far below 2^53, where Lua's numbers stop being exact
 )
 
@@ -133,6 +134,21 @@ func (d Deduction) check() error {
 		return err
 	}
 	return checkRange("seq", d.Seq, 1, maxCounter)
+}
+
+func checkAccept(accepted string, deductions []Deduction) error {
+	if len(accepted) < 1 || len(accepted) > MaxAccepted {
+		return &InvalidError{"accepted", fmt.Sprintf("has %d bytes, want 1 to %d", len(accepted), MaxAccepted)}
+	}
+	if len(deductions) == 0 {
+		return &InvalidError{"deductions", "are none"}
+	}
+	return checkRestore(deductions)
+}
+
+// errOtherOrder is for a deduction that has another accepted order beside it.
+func errOtherOrder() error {
+	return &InvalidError{"accepted", "is another order than the one that is kept beside the deduction"}
 }
 
 func checkSettle(supply Supply, deductions []Deduction) error {

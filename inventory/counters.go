@@ -35,6 +35,36 @@ func (c *counters) supply(s Supply) {
 	c.terms.OpensAt, c.terms.ClosesAt = fromWindow(opensAt), fromWindow(closesAt)
 }
 
+// adopt deducts anew what accepted orders had in the counters that these replace.
+func (c *counters) adopt(old *counters) {
+	for _, on := range old.records {
+		if on.Accepted == "" {
+			continue
+		}
+		c.Seq++
+		c.Taken += on.Quantity
+		c.Unsettled += on.Quantity
+		on.Epoch, on.Seq, on.Version = c.Epoch, c.Seq, c.Version
+		c.records[on.Attempt] = on
+	}
+}
+
+// keep is accept.lua.
+func (c *counters) keep(accepted string, d Deduction) (Keeping, error) {
+	on, ok := c.records[d.Attempt]
+	switch {
+	case !ok || on.Identity() != d.Identity():
+		return Gone, nil
+	case on.customer != "":
+		return Counted, nil
+	case on.Accepted != "" && on.Accepted != accepted:
+		return Gone, errOtherOrder()
+	}
+	on.Accepted = accepted
+	c.records[d.Attempt] = on
+	return Kept, nil
+}
+
 // deduct is deduct.lua.
 func (c *counters) deduct(r Request, now time.Time) (Deduction, error) {
 	if c.Epoch < r.Watermark.Epoch || c.Epoch == r.Watermark.Epoch && c.Seq < r.Watermark.Seq {
@@ -44,7 +74,9 @@ func (c *counters) deduct(r Request, now time.Time) (Deduction, error) {
 		if on.OrderID != r.OrderID || on.Quantity != r.Quantity || on.customer != "" && on.customer != r.Customer {
 			return Deduction{}, errOtherRequest()
 		}
-		return on.Deduction, nil
+		again := on.Deduction
+		again.Accepted = "" // only Unsettled tells
+		return again, nil
 	}
 	if err := c.refusal(r, now); err != nil {
 		return Deduction{}, err

@@ -12,6 +12,7 @@ import (
 // sends.
 var Scripts = map[string]*redis.Script{
 	"deduct":    deductScript,
+	"accept":    acceptScript,
 	"settle":    settleScript,
 	"restore":   restoreScript,
 	"load":      loadScript,

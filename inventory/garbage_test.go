@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -18,8 +19,13 @@ func (s *sale) everyMethod(d inventory.Deduction) map[string]error {
 	supply.Version++
 	_, deduct := s.repo.Deduct(ctx, s.request("new"))
 	_, unsettled := s.repo.Unsettled(ctx, store, s.sku, 0, 10)
+	accepted, accept := s.repo.Accept(ctx, "an order", d)
+	if why := (*inventory.NotLoadedError)(nil); accept == nil && errors.As(deduct, &why) {
+		accept = deduct // what is not loaded is gone, which is no error
+		assert.Equal(s.t, []inventory.Keeping{inventory.Gone}, accepted.Keeping)
+	}
 	return map[string]error{
-		"Deduct": deduct, "Unsettled": unsettled,
+		"Accept": accept, "Deduct": deduct, "Unsettled": unsettled,
 		"Push": s.repo.Push(ctx, supply), "Settle": s.repo.Settle(ctx, supply, d), "Restore": s.repo.Restore(ctx, d),
 	}
 }

@@ -34,7 +34,11 @@ func (m *Memory) Load(ctx context.Context, supplies ...Supply) error {
 		if c, err := m.counters(supply.SKU, supply.Store); err == nil && c.Epoch >= supply.Epoch {
 			continue
 		}
-		m.skus[supply.SKU] = newCounters(supply)
+		made := newCounters(supply)
+		if c, err := m.counters(supply.SKU, supply.Store); err == nil {
+			made.adopt(c)
+		}
+		m.skus[supply.SKU] = made
 	}
 	return nil
 }
@@ -57,6 +61,29 @@ func (m *Memory) Deduct(ctx context.Context, request Request) (Deduction, error)
 		return Deduction{}, err
 	}
 	return c.deduct(request, wholeMilliseconds(time.Now()))
+}
+
+// Accept implements InventoryRepository.
+func (m *Memory) Accept(ctx context.Context, accepted string, deductions ...Deduction) (Acceptance, error) {
+	if err := checkAccept(accepted, deductions); err != nil {
+		return Acceptance{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Acceptance{}, unavailable("accept", deductions[0].SKU, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	answer := Acceptance{Keeping: make([]Keeping, len(deductions))}
+	for i, d := range deductions {
+		c, err := m.counters(d.SKU, d.Store)
+		if err != nil {
+			continue // it is gone with the counters
+		}
+		if answer.Keeping[i], err = c.keep(accepted, d); err != nil {
+			return Acceptance{}, err
+		}
+	}
+	return answer, nil
 }
 
 // Settle implements InventoryRepository.
@@ -103,6 +130,9 @@ func (m *Memory) Restore(ctx context.Context, deductions ...Deduction) error {
 		}
 		// Counters that were lost took the deductions with them.
 		if c, err := m.counters(d.SKU, d.Store); err == nil {
+			if d.Accepted == "" && c.records[d.Attempt].Accepted != "" {
+				continue
+			}
 			c.Taken -= c.drop(d)
 		}
 	}

@@ -109,14 +109,58 @@ func (m *model) Load(ctx context.Context, supplies ...inventory.Supply) error {
 		if c, err := m.usable(s.SKU, s.Store); err == nil && c.Epoch >= s.Epoch {
 			continue
 		}
+		old, _ := m.usable(s.SKU, s.Store)
 		m.skus[s.SKU] = &modelStock{
 			Stock:   inventory.Stock{SKU: s.SKU, Store: s.Store, Epoch: s.Epoch, Version: s.Version, Supply: s.Units},
 			terms:   s.Terms,
 			open:    make(map[string]inventory.Deduction),
 			counted: make(map[string]string),
 		}
+		if old != nil {
+			m.skus[s.SKU].carryOver(old)
+		}
 	}
 	return nil
+}
+
+// carryOver deducts anew what accepted orders had.
+func (c *modelStock) carryOver(old *modelStock) {
+	for attempt, d := range old.open {
+		if d.Accepted != "" {
+			c.Seq++
+			d.Epoch, d.Seq, d.Version = c.Epoch, c.Seq, c.Version
+			c.open[attempt] = d
+			c.Taken += d.Quantity
+			c.Unsettled += d.Quantity
+		}
+	}
+}
+
+func (m *model) Accept(ctx context.Context, accepted string, ds ...inventory.Deduction) (inventory.Acceptance, error) {
+	if err := check(ctx, within("accepted", int64(len(accepted)), 1, inventory.MaxAccepted),
+		within("deductions", int64(len(ds)), 1, highest), checkDeductions(ctx, ds)); err != nil {
+		return inventory.Acceptance{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var answer inventory.Acceptance
+	for _, d := range ds {
+		keeping := inventory.Gone
+		if c, err := m.usable(d.SKU, d.Store); err == nil {
+			if on, ok := c.open[d.Attempt]; ok && on.Identity() == d.Identity() {
+				if on.Accepted != "" && on.Accepted != accepted {
+					return inventory.Acceptance{}, &inventory.InvalidError{Field: "accepted", Reason: "is another"}
+				}
+				if keeping = inventory.Counted; c.counted[d.Attempt] == "" {
+					keeping = inventory.Kept
+					on.Accepted = accepted
+					c.open[d.Attempt] = on
+				}
+			}
+		}
+		answer.Keeping = append(answer.Keeping, keeping)
+	}
+	return answer, nil
 }
 
 // customers is the units in flight that count, by customer.
@@ -178,6 +222,7 @@ func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Dedu
 		if d.OrderID != r.OrderID || d.Quantity != r.Quantity || counted && customer != r.Customer {
 			return inventory.Deduction{}, &inventory.InvalidError{Field: "attempt", Reason: "is of another request"}
 		}
+		d.Accepted = ""
 		return d, nil
 	}
 	if err := c.allows(r); err != nil {
@@ -256,7 +301,7 @@ func (m *model) Restore(ctx context.Context, ds ...inventory.Deduction) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range ds {
-		if c, err := m.usable(d.SKU, d.Store); err == nil {
+		if c, err := m.usable(d.SKU, d.Store); err == nil && (d.Accepted != "" || c.open[d.Attempt].Accepted == "") {
 			c.Taken -= c.drop(d)
 		}
 	}

@@ -43,8 +43,12 @@ var badNumbers = []struct {
 	{"settle", 10, []string{"0", "-1"}},
 	{"settle", 12, []string{"0", "-1"}},
 	{"restore", 1, []string{"0", "-1"}},
-	{"restore", 3, []string{"0", "-1"}},
-	{"restore", 5, []string{"0", "-1"}},
+	{"restore", 2, []string{"-1", "2"}},
+	{"restore", 4, []string{"0", "-1"}},
+	{"restore", 6, []string{"0", "-1"}},
+	{"accept", 1, []string{"0", "-1"}},
+	{"accept", 3, []string{"0", "-1"}},
+	{"accept", 6, []string{"0", "-1"}},
 	{"load", 1, []string{"0", "-1"}},
 	{"load", 2, []string{"0", "-1"}},
 	{"load", 3, nil},
@@ -75,7 +79,8 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 		good := map[string][]any{
 			"deduct":    {store, "3", "0", "0", "1:0", "new", "order", "carol", "1:0", "newer", "other", "carol"},
 			"settle":    {store, "3", "2", "50", "0", "5", "1000", "2000", "1", "a", text(a.Seq), "b", text(b.Seq)},
-			"restore":   {store, "3", "a", text(a.Seq), "b", text(b.Seq)},
+			"restore":   {store, "3", "0", "a", text(a.Seq), "b", text(b.Seq)},
+			"accept":    {store, "3", "a", text(a.Seq), "order a", "b", text(b.Seq), "order b"},
 			"load":      {store, "4", "9", "50", "5", "1000", "2000", "1"},
 			"unsettled": {store, "0", "0", "10"},
 		}
@@ -94,9 +99,9 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 			}
 		}
 		// Arguments that are missing are no numbers either.
-		for script, last := range map[string]int{"deduct": 11, "settle": 9, "restore": 2, "load": 7, "unsettled": 3} {
+		for script, last := range map[string]int{"deduct": 11, "settle": 9, "restore": 3, "accept": 7, "load": 7, "unsettled": 3} {
 			for n := range last + 1 {
-				if n == 8 && script == "deduct" || n == 9 && script == "settle" || n == 2 && script == "restore" {
+				if n == 8 && script == "deduct" || n == 9 && script == "settle" || n == 3 && script == "restore" || n == 5 && script == "accept" {
 					continue // no deductions, which is fine
 				}
 				refused(script, good[script][:n])
@@ -104,8 +109,13 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 		}
 		refused("settle", good["settle"][:10])
 		refused("settle", good["settle"][:12])
-		refused("restore", good["restore"][:3])
-		refused("restore", good["restore"][:5])
+		refused("restore", good["restore"][:4])
+		refused("restore", good["restore"][:6])
+		for _, order := range []string{"", strings.Repeat("x", inventory.MaxAccepted+1)} {
+			arguments := slices.Clone(good["accept"])
+			arguments[7] = order
+			refused("accept", arguments)
+		}
 
 		for _, index := range []int{5, 6, 7, 9, 10, 11} { // attempt, order and customer
 			for _, id := range []string{"", strings.Repeat("x", inventory.MaxIDBytes+1)} {
@@ -116,7 +126,7 @@ func TestScriptsRefuseWhatIsNoNumber(t *testing.T) {
 		}
 
 		// The good ones do something, each: else all the above proves nothing.
-		for _, script := range []string{"deduct", "settle", "restore", "load"} {
+		for _, script := range []string{"deduct", "settle", "restore", "accept", "load"} {
 			s.replace(before)
 			require.NoError(t, inventory.Scripts[script].Run(background(t), client, []string{s.key}, good[script]...).Err())
 			assert.NotEqual(t, before, s.hash(), script)

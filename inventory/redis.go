@@ -34,6 +34,10 @@ type Redis struct {
 
 	deducts  [lanes]*gather.Gather[*deductCall, deducted] // see lane
 	restores [lanes]*gather.Gather[[]Deduction, error]    // by the first SKU's
+	accepts  [lanes]*gather.Gather[acceptCall, accepted]  // likewise
+
+	replicas     int // that Accept waits for, and for how long
+	replicasWait time.Duration
 }
 
 var _ InventoryRepository = (*Redis)(nil)
@@ -58,6 +62,7 @@ func NewRedis(client redis.UniversalClient, options ...Option) *Redis {
 	for lane := range lanes {
 		r.deducts[lane] = gather.New(config, r.deductBatch)
 		r.restores[lane] = gather.New(config, r.restoreBatch)
+		r.accepts[lane] = gather.New(config, r.acceptBatch)
 	}
 	return r
 }
@@ -171,7 +176,7 @@ func (r *Redis) restoreBatch(ctx context.Context, calls [][]Deduction) ([]error,
 			for n, i := range groups[g] {
 				group[n] = all[i]
 			}
-			return group[0].SKU, appendIdentities([]any{group[0].Store, group[0].Epoch}, group)
+			return group[0].SKU, appendIdentities([]any{group[0].Store, group[0].Epoch, flag(group[0].Accepted != "")}, group)
 		},
 		answer: func(g int, _ *reply, err error) error {
 			// Counters that were lost took the deductions with them.
@@ -192,9 +197,11 @@ func (r *Redis) restoreBatch(ctx context.Context, calls [][]Deduction) ([]error,
 	return failed, nil
 }
 
-// compareLives is 0 for deductions of one epoch of a SKU.
+// compareLives is 0 for deductions of one epoch of a SKU, all of accepted orders
+// that are done with, or none.
 func compareLives(a, b *Deduction) int {
-	return cmp.Or(strings.Compare(a.SKU, b.SKU), strings.Compare(a.Store, b.Store), cmp.Compare(a.Epoch, b.Epoch))
+	return cmp.Or(strings.Compare(a.SKU, b.SKU), strings.Compare(a.Store, b.Store), cmp.Compare(a.Epoch, b.Epoch),
+		cmp.Compare(flag(a.Accepted != ""), flag(b.Accepted != "")))
 }
 
 // Unsettled implements InventoryRepository.
@@ -210,7 +217,7 @@ func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Durat
 			return nil, err
 		}
 		epoch := reply.number(2)
-		for i := 3; i+1 < len(reply.values); i += 2 {
+		for i := 3; i+2 < len(reply.values); i += 3 {
 			d, err := parseDeduction(reply.text(i), reply.text(i+1))
 			if err != nil {
 				return nil, &NotLoadedError{sku, WhyGarbage}
@@ -219,7 +226,7 @@ func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Durat
 				continue
 			}
 			seen[d.Attempt] = true
-			d.SKU, d.Store, d.Epoch = sku, store, epoch
+			d.SKU, d.Store, d.Epoch, d.Accepted = sku, store, epoch, reply.text(i+2)
 			if found = append(found, d); len(found) == limit {
 				return found, reply.err
 			}

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -23,6 +24,9 @@ import (
 type InventoryRepository interface {
 	// Load begins a fresh epoch of each SKU with nothing taken, in place of
 	// counters that are missing, of an older epoch, of another store or garbage.
+	// Only deductions of accepted orders of the same store stay: their units are
+	// deducted anew in the new epoch, under the same attempts and with Seqs of
+	// their own from 1 on, even if the supply is not enough.
 	// Counters of this epoch or a newer one stay as they are, and that is no
 	// error. Load only an epoch that the order store has just begun: an epoch
 	// that was loaded and lost must not be loaded a second time.
@@ -67,9 +71,21 @@ type InventoryRepository interface {
 	// sooner, does nothing any more.
 	Deduct(ctx context.Context, request Request) (Deduction, error)
 
+	// Accept keeps an accepted order (1 to MaxAccepted bytes, which mean nothing
+	// here) beside each of its deductions until that one is settled or restored:
+	// whoever finds it then carries the order out. From the first one that is Kept
+	// on, the order may be found. It takes no units, and keeps nothing beside a
+	// deduction that is not on record under its identity, nor beside one that
+	// counts for a customer's limit: that is the order store's to decide first. With
+	// another order than the one that is there already it is ErrInvalid.
+	//
+	// The answer has a Keeping for each of the deductions, 1 or more of them. One
+	// whose SKU has no usable counters is Gone, without an error.
+	Accept(ctx context.Context, accepted string, deductions ...Deduction) (Acceptance, error)
+
 	// Settle drops deductions that the order store consumed; their units stay
 	// taken, and count no longer for the customer's limit here. It also pushes the
-	// supply, and fails as Push does. Deductions that
+	// supply, and fails as Push does. The accepted orders beside them go too. Deductions that
 	// are not on record under their Seq, or are of another epoch, are passed
 	// over. All must be of the supply's SKU.
 	Settle(ctx context.Context, supply Supply, deductions ...Deduction) error
@@ -79,6 +95,9 @@ type InventoryRepository interface {
 	// Seq, or whose epoch or store is not that of the counters, are passed over,
 	// and so are those whose SKU is not loaded; garbage is ErrNotLoaded. Never
 	// restore a deduction while a commit of it may still land.
+	//
+	// One with an accepted order beside it is passed over too, unless Accepted
+	// is set: then the order is done with, and goes as well.
 	Restore(ctx context.Context, deductions ...Deduction) error
 
 	// Unsettled lists up to limit deductions of a SKU that are older than age
@@ -138,6 +157,34 @@ type Deduction struct {
 	Quantity int64
 	Version  int64     // of the supply that it was granted from
 	At       time.Time // by the repository's clock
+
+	// Accepted is the accepted order that is kept beside it, or empty. Only
+	// Unsettled tells; whoever has called Accept sets it.
+	Accepted string
+}
+
+// Keeping is what became of an accepted order beside one of its deductions.
+type Keeping int
+
+// The answers of Accept.
+const (
+	Gone    Keeping = iota // the deduction is not on record any more
+	Kept                   // the order is beside it
+	Counted                // the deduction counts for a customer's limit
+)
+
+// Acceptance is the answer of Accept.
+type Acceptance struct {
+	Keeping []Keeping // of each of the deductions
+
+	// Replicas is how many replicas had what was kept, of each SKU at least; 0
+	// where nobody asked them. See WithReplicas.
+	Replicas int
+}
+
+// AllKept says whether the order is beside every deduction.
+func (a Acceptance) AllKept() bool {
+	return !slices.ContainsFunc(a.Keeping, func(k Keeping) bool { return k != Kept })
 }
 
 // Identity names a deduction within its SKU. The zero Identity is none: of an

@@ -13,6 +13,7 @@ var sources embed.FS
 // where Redis doesn't know the script, as after a restart or SCRIPT FLUSH.
 var (
 	deductScript    = script("deduct")
+	acceptScript    = script("accept")
 	settleScript    = script("settle")
 	restoreScript   = script("restore")
 	loadScript      = script("load")

@@ -1,4 +1,7 @@
--- load.lua begins a fresh hash, with nothing taken, for a new epoch.
+-- load.lua begins a fresh hash for a new epoch. Nothing is taken in it but what
+-- accepted orders had: those are still to be committed, so their units are
+-- deducted anew at once, whether or not the supply is enough for them. Nobody can
+-- buy these units from under them, and Postgres decides.
 --
 -- KEYS[1]  the SKU's stock hash
 -- ARGV[1]  store
@@ -30,9 +33,32 @@ if not fine then return refuse(wrong) end
 -- Asking for the type first, as HMGET on a key of another type ends the script.
 local kind = redis.call('TYPE', KEYS[1])
 if type(kind) == 'table' then kind = kind.ok end
+local taken, seq, kept = 0, 0, {} -- of accepted orders; their fields and values
 if kind == 'hash' then
   local stock = read_stock(KEYS[1], store)
   if stock and stock.epoch >= epoch then return {'kept'} end
+  local cursor, seen = '0', {}
+  repeat
+    local page = {'0', {}}
+    if value_of(KEYS[1], 'store') == store and value_of(KEYS[1], 'accepting') then
+      page = redis.call('HSCAN', KEYS[1], cursor, 'MATCH', 'a:*', 'COUNT', '1000')
+    end
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local attempt, order = string.sub(page[2][i], 3), page[2][i + 1]
+      local value = value_of(KEYS[1], 'd:' .. attempt)
+      local deduction = value and parse_deduction(value) -- what is garbage is lost
+      if deduction and not seen[attempt] and deduction.quantity <= MAX_QUANTITY then
+        seen[attempt] = true
+        taken, seq = taken + deduction.quantity, seq + 1
+        kept[#kept + 1] = 'd:' .. attempt
+        kept[#kept + 1] = digits(seq) .. ':' .. digits(deduction.quantity) .. ':' .. digits(version) .. ':'
+          .. digits(deduction.at) .. ':0:' .. deduction.order
+        kept[#kept + 1] = 'a:' .. attempt
+        kept[#kept + 1] = order
+      end
+    end
+  until cursor == '0'
 end
 
 redis.call('DEL', KEYS[1])
@@ -41,11 +67,13 @@ redis.call('HSET', KEYS[1],
   'epoch', digits(epoch),
   'supply', digits(supply),
   'version', digits(version),
-  'taken', '0',
-  'seq', '0',
-  'unsettled', '0',
+  'taken', digits(taken),
+  'seq', digits(seq),
+  'unsettled', digits(taken),
   'customer_limit', digits(terms.limit),
   'opens_at', digits(terms.opens_at),
   'closes_at', digits(terms.closes_at),
   'paused', digits(terms.paused))
+if #kept > 0 then redis.call('HSET', KEYS[1], 'accepting', '1') end
+change('HSET', KEYS[1], kept)
 return {'loaded'}

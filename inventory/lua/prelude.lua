@@ -28,6 +28,10 @@
 -- that it counts; else bytes is 0. And one field c:<customer> for each customer
 -- with such deductions: the units of all of them, at least 1.
 --
+-- And one field a:<attempt> for each deduction of an accepted order, with the
+-- order as whoever finds it carries it out. There is none without its deduction.
+-- The field accepting is there since the first one of these counters was.
+--
 -- All share one key so that they can only be lost together. Nothing of an
 -- attempt or a customer stays once nothing of theirs is unsettled.
 --
@@ -40,6 +44,9 @@ local BOUND = 4503599627370496
 
 -- The most bytes of an ID, and the most units of one SKU in one order.
 local ID_BYTES, MAX_QUANTITY = 128, 1000000
+
+-- The most bytes of an accepted order.
+local ACCEPTED_BYTES = 16384
 
 -- CHUNK is how many values one command takes from a table: an even number, and
 -- few enough for unpack anywhere (Redis allows 8,000, miniredis some 5,000).
@@ -97,6 +104,11 @@ local function values_of(key, fields)
     end
   end
   return values
+end
+
+-- value_of reads one field; false if it is missing.
+local function value_of(key, field)
+  return redis.call('HMGET', key, field)[1]
 end
 
 -- change sends a command with any number of fields, or of fields and values.
@@ -207,11 +219,16 @@ local function read_in_flight(key, customers, stock, into)
   return true
 end
 
+-- accepted_of is the field of the accepted order beside a deduction's.
+local function accepted_of(field)
+  return 'a:' .. string.sub(field, 3)
+end
+
 -- named_deductions finds those of the pairs attempt, seq from ARGV[first] on
 -- that are on record under that very seq, each once. It returns their fields,
 -- their units, and what stays in flight of each customer that they count for;
--- nil if it meets garbage.
-local function named_deductions(key, first, stock)
+-- nil if it meets garbage. If it is to, it passes over those of accepted orders.
+local function named_deductions(key, first, stock, pass_accepted)
   local arguments = ARGV
   local asked, count = {}, (#arguments - first + 1) / 2
   for i = 1, count do
@@ -226,7 +243,8 @@ local function named_deductions(key, first, stock)
     if values[i] and not seen[field] then
       local seq, numbers, customer = split_deduction(values[i])
       if not seq then return nil end
-      if seq == arguments[first + 2 * i - 1] then
+      if seq == arguments[first + 2 * i - 1]
+        and not (pass_accepted and value_of(key, accepted_of(field))) then
         seen[field] = true
         last = last + 1
         fields[last] = field
@@ -249,10 +267,18 @@ local function named_deductions(key, first, stock)
   return fields, units, left
 end
 
--- drop removes the records that named_deductions found, and writes what stays
--- in flight of their customers. Records go first: Redis lets a script that has
--- written go on without memory, and removing takes none.
+-- drop removes the records that named_deductions found, with the accepted orders
+-- beside them, and writes what stays in flight of their customers. Records go
+-- first: Redis lets a script that has written go on without memory, and removing
+-- takes none.
 local function drop(key, fields, left)
+  if #fields > 0 and value_of(key, 'accepting') then
+    local beside = {}
+    for i = 1, #fields do
+      beside[i] = accepted_of(fields[i])
+    end
+    change('HDEL', key, beside)
+  end
   local gone, writes = {}, {}
   for customer, units in pairs(left) do
     if units == 0 then

@@ -4,7 +4,9 @@
 -- KEYS[1]  the SKU's stock hash
 -- ARGV[1]  store
 -- ARGV[2]  epoch of the deductions
--- ARGV[3..] attempt, seq of each deduction
+-- ARGV[3]  1 if they are known to be of accepted orders that are done with, 0 if
+--          those of accepted orders are passed over
+-- ARGV[4..] attempt, seq of each deduction
 --
 -- Returns {status, ...}:
 --   {'restored', n}     n records were dropped and their units given back
@@ -16,13 +18,15 @@
 local store = ARGV[1]
 local epoch = whole(ARGV[2], 1, BOUND)
 if not epoch then return refuse('epoch is not a whole number from 1 to 2^52') end
-if not whole_seqs(3) then return refuse('not every attempt has a whole seq from 1 to 2^52') end
+local accepted = whole(ARGV[3], 0, 1)
+if not accepted then return refuse('accepted is neither 0 nor 1') end
+if not whole_seqs(4) then return refuse('not every attempt has a whole seq from 1 to 2^52') end
 
 local stock, why = read_stock(KEYS[1], store)
 if not stock then return {'unusable', why} end
 if stock.epoch ~= epoch then return {'superseded'} end
 
-local fields, units, left = named_deductions(KEYS[1], 3, stock)
+local fields, units, left = named_deductions(KEYS[1], 4, stock, accepted == 0)
 if not fields then return {'unusable', 'garbage'} end
 
 drop(KEYS[1], fields, left)

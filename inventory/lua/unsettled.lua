@@ -6,8 +6,9 @@
 -- ARGV[3]  cursor, '0' to begin
 -- ARGV[4]  about how many fields to look at
 --
--- Returns {'page', cursor, epoch, field, value, field, value, ...}, cursor '0'
--- at the end, or {'unusable', why}: missing, foreign or garbage.
+-- Returns {'page', cursor, epoch, field, value, accepted, ...}, cursor '0' at the
+-- end, or {'unusable', why}: missing, foreign or garbage. accepted is the accepted
+-- order that is kept beside the deduction, or ''.
 --
 -- It writes nothing. As with any HSCAN, what is there throughout is listed at
 -- least once. A deduction from the future counts as old: Redis's clock was set
@@ -26,12 +27,14 @@ local now = clock()
 local page = redis.call('HSCAN', KEYS[1], ARGV[3], 'MATCH', 'd:*', 'COUNT', ARGV[4])
 local fields = page[2]
 local reply = {'page', page[1], stock.epoch}
+local accepting = value_of(KEYS[1], 'accepting')
 for i = 1, #fields, 2 do
   local at = tonumber(string.match(fields[i + 1], '^%d+:%d+:%d+:(%d+):') or '')
   if not at then return {'unusable', 'garbage'} end
   if now - at >= bound or at > now + 1000 then
     reply[#reply + 1] = fields[i]
     reply[#reply + 1] = fields[i + 1]
+    reply[#reply + 1] = accepting and value_of(KEYS[1], accepted_of(fields[i])) or ''
   end
 end
 return reply

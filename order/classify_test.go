@@ -84,9 +84,9 @@ func TestSumLines(t *testing.T) {
 func TestVerdictNames(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
-	for v := VerdictNew; v <= VerdictLimited; v++ {
+	for v := VerdictNew; v <= VerdictRefused; v++ {
 		require.False(t, seen[v.String()])
 		seen[v.String()] = true
 	}
-	require.Len(t, seen, 10)
+	require.Len(t, seen, 12)
 }

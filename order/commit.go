@@ -60,17 +60,20 @@ const (
 	// VerdictReopening: nothing was stored, as units of Unit came back only just
 	// now after it was sold out. Commit again after Outcome.Wait. See Reopening.
 	VerdictReopening
+	// VerdictRefused: this very call stored that the order is refused. Only Refuse
+	// says so.
+	VerdictRefused
 )
 
 // String names the verdict.
 func (v Verdict) String() string {
-	return [...]string{"new", "booked", "existing", "conflict", "again", "full", "unknown", "failed", "closed", "limited", "reopening"}[v]
+	return [...]string{"new", "booked", "existing", "conflict", "again", "full", "unknown", "failed", "closed", "limited", "reopening", "refused"}[v]
 }
 
 // Outcome is the answer to one Commit.
 type Outcome struct {
 	Verdict Verdict
-	Order   Order // as it is now, if Booked or Existing
+	Order   Order // as it is now, if Booked, Existing or Refused
 
 	// Consumed says of each of the Deductions whether the order consumed it.
 	// Those must be settled. What is false is dead if the verdict is Existing,

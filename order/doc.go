@@ -52,6 +52,9 @@
 //	                   |  (its time is over)  |
 //	                   +----------------------+
 //
+// An order that was accepted ahead of its commit, and can't be booked, is cancelled
+// from the start: see Refuse, and the column refused.
+//
 // The Store's clock decides whether a hold's time is over, in the statement that
 // changes the order, under its row's lock.
 //

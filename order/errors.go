@@ -17,6 +17,10 @@ var (
 	// it was ever booked. An ID that was cancelled books nothing any more.
 	ErrCancelled = errors.New("the order was cancelled")
 
+	// ErrRefused says that the order was accepted and refused since, for good: an ID
+	// that was refused books nothing any more. RefusedError says why.
+	ErrRefused = errors.New("refused after it was accepted")
+
 	// ErrHoldExpired says that the hold's time is over. HoldExpiredError has the
 	// details. Reclaim books the order again if units are left.
 	ErrHoldExpired = errors.New("the hold has expired")

@@ -43,6 +43,10 @@ type Order struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	CreatedAt time.Time `json:"created_at"`
 	ChangedAt time.Time `json:"changed_at"` // when the status last changed
+
+	// Refused is why a cancelled order was refused after it had been accepted, for
+	// lack of anything that was sold. Zero for any other order.
+	Refused Refusal `json:"refused,omitzero"`
 }
 
 // Line is a quantity of one SKU.

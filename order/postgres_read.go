@@ -10,7 +10,8 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-const recordColumns = `id, number, customer, status::text, counted::text, digest, skus, quantities, drawn, consumed, expires_at, created_at, changed_at`
+const recordColumns = `id, number, customer, status::text, counted::text, digest, skus, quantities, drawn, consumed, expires_at, created_at, changed_at,
+	coalesce(refused, ''), coalesce(refused_sku, '')`
 
 const selectRecords = `select ` + recordColumns + ` from lastunit.orders`
 
@@ -22,7 +23,7 @@ func scanRecords(rows pgx.Rows) ([]record, error) {
 		var consumed [][]int64
 		var expiresAt *time.Time
 		err := row.Scan(&r.ID, &r.number, &r.Customer, &r.Status, &r.counted, &r.digest, &skus, &quantities, &drawn, &consumed,
-			&expiresAt, &r.CreatedAt, &r.ChangedAt)
+			&expiresAt, &r.CreatedAt, &r.ChangedAt, &r.Refused.Why, &r.Refused.SKU)
 		if err != nil {
 			return r, err
 		}

@@ -69,6 +69,13 @@ type Store interface {
 	// An order that the Counters or Outcome.Used count is found.
 	Look(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error)
 
+	// Refuse refuses orders that were accepted, for good: each is stored as a
+	// cancelled order with its content and the reason, Order.Refused, and nothing
+	// can be booked under its ID any more. An ID that is there already stays as it
+	// is, whatever it is. The Verdict is Refused, Existing or Conflict, or Failed if
+	// the database rejects even that. At most MaxCommits at once.
+	Refuse(ctx context.Context, orders []Order) ([]Outcome, error)
+
 	// Change changes orders, one after the other in one round trip, and gives
 	// each its own answer, in the same order. At most MaxCommits at once. Its
 	// errors are those of each Action; ErrBusy for an order that another

@@ -85,7 +85,9 @@ create table lastunit.orders (
     expires_at timestamptz,       -- of the hold; null if it was never held
     due_at     timestamptz,       -- when the background work looks at the hold next
     created_at timestamptz not null,
-    changed_at timestamptz not null -- when the status last changed
+    changed_at timestamptz not null, -- when the status last changed
+    refused     text, -- why an accepted order was refused; null if it was not
+    refused_sku text  -- the SKU that decided it
 );
 create index orders_status_number on lastunit.orders (status, number);
 create index orders_due on lastunit.orders (due_at) where status = 'held';

@@ -258,4 +258,48 @@ begin
 end $$;
 -- +goose StatementEnd
 
+-- +goose StatementBegin
+-- refuse_orders stores that accepted orders are refused, each as a cancelled one
+-- with its content, and says of each whether it was not there. The arrays are
+-- those of commit_orders. A bare order has neither customer nor lines: for those
+-- that somebody's constraint rejects.
+create function lastunit.refuse_orders(
+    p_store uuid, p_ids text[], p_customers text[], p_digests bytea[], p_refused text[], p_refused_skus text[],
+    p_skus text[], p_unit_orders integer[], p_unit_numbers bigint[], p_unit_skus integer[],
+    p_unit_quantities bigint[], p_unit_drawn bigint[], p_bare boolean
+) returns boolean[] language plpgsql set enable_seqscan = off set jit = off as $$
+declare
+    v_known text[];
+    v_written text[];
+begin
+    perform lastunit.enter(p_store);
+    -- Under the locks, as everywhere: a commit of the same ID was before, or sees this.
+    perform from lastunit.skus where sku = any(p_skus) order by sku for update;
+    v_known := array(select o.id from lastunit.orders o where o.id = any(p_ids));
+    with written as (
+        insert into lastunit.orders (id, customer, status, counted, digest, skus, quantities, drawn, consumed,
+            created_at, changed_at, refused, refused_sku)
+        select o.id, case when p_bare then '' else o.customer end, 'cancelled', 'cancelled',
+            case when not p_bare then o.digest end, case when p_bare then '{}' else l.skus end,
+            case when p_bare then '{}' else l.quantities end, case when not p_bare then l.drawn end, '{}',
+            clock_timestamp(), clock_timestamp(), o.refused, nullif(o.refused_sku, '')
+        from unnest(p_ids, p_customers, p_digests, p_refused, p_refused_skus)
+            with ordinality o(id, customer, digest, refused, refused_sku, i)
+        join (
+            select x.o, array_agg(u.sku order by x.unit) as skus, array_agg(x.quantity order by x.unit) as quantities,
+                case when bool_or(x.drawn > 0) then array_agg(x.drawn order by x.unit) end as drawn
+            from unnest(p_unit_orders, p_unit_numbers, p_unit_skus, p_unit_quantities, p_unit_drawn) x(o, unit, k, quantity, drawn)
+            join unnest(p_skus) with ordinality u(sku, k) on u.k = x.k
+            group by x.o
+        ) l on l.o = o.i
+        where not o.id = any(v_known)
+        order by o.id
+        on conflict (id) do nothing
+        returning id
+    )
+    select coalesce(array_agg(w.id), '{}') into v_written from written w;
+    return array(select u.id = any(v_written) from unnest(p_ids) with ordinality u(id, i) order by u.i);
+end $$;
+-- +goose StatementEnd
+
 insert into lastunit.migrations (version) values (3);

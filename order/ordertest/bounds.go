@@ -439,15 +439,21 @@ func (s *shop) calls(ctx context.Context, sku string, c order.Commit) map[string
 			_, err := s.store.Adjust(ctx, order.Adjustment{ID: s.id("a"), SKU: sku, Kind: order.Restock, Units: 1})
 			return err
 		},
-		"SetLimit":   func() error { _, err := s.store.SetLimit(ctx, sku, 1); return err },
-		"SetWindow":  func() error { _, err := s.store.SetWindow(ctx, sku, time.Time{}, time.Now()); return err },
-		"SetPaused":  func() error { _, err := s.store.SetPaused(ctx, sku, true); return err },
-		"SetLedger":  func() error { return s.store.SetLedger(ctx, false) },
-		"Due":        func() error { _, err := s.store.Due(ctx, time.Hour, 1000); return err },
-		"Uncounted":  func() error { _, err := s.store.Uncounted(ctx, 1); return err },
-		"Movements":  func() error { _, err := s.store.Movements(ctx, sku, 0, 1); return err },
-		"Feed":       func() error { _, _, err := s.store.Feed(ctx, nil, 1); return err },
-		"Commit":     func() error { _, _, err := s.store.Commit(ctx, []order.Commit{c}); return err },
+		"SetLimit":  func() error { _, err := s.store.SetLimit(ctx, sku, 1); return err },
+		"SetWindow": func() error { _, err := s.store.SetWindow(ctx, sku, time.Time{}, time.Now()); return err },
+		"SetPaused": func() error { _, err := s.store.SetPaused(ctx, sku, true); return err },
+		"SetLedger": func() error { return s.store.SetLedger(ctx, false) },
+		"Due":       func() error { _, err := s.store.Due(ctx, time.Hour, 1000); return err },
+		"Uncounted": func() error { _, err := s.store.Uncounted(ctx, 1); return err },
+		"Movements": func() error { _, err := s.store.Movements(ctx, sku, 0, 1); return err },
+		"Feed":      func() error { _, _, err := s.store.Feed(ctx, nil, 1); return err },
+		"Commit":    func() error { _, _, err := s.store.Commit(ctx, []order.Commit{c}); return err },
+		"Refuse": func() error {
+			o := c.Order
+			o.Refused = order.Refusal{Why: order.WhySoldOut}
+			_, err := s.store.Refuse(ctx, []order.Order{o})
+			return err
+		},
 		"Look":       func() error { _, _, err := s.store.Look(ctx, []order.Commit{c}); return err },
 		"Cancel":     s.cancelling(ctx, s.id("there")),
 		"Tombstone":  s.cancelling(ctx, c.Order.ID),

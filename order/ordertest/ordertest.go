@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t testing.TB) order.Store) {
 		{"Hold", holdTests},
 		{"Change", changeTests},
 		{"Cancel", slices.Concat(cancelTests, cancelHoldTests)},
+		{"Refuse", refuseTests},
 		{"Due", dueTests},
 		{"Limit", limitTests},
 		{"Window", windowTests},

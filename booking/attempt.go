@@ -18,6 +18,7 @@ type attempt struct {
 	s     *Service
 	order order.Order
 	ttl   time.Duration         // of a hold; 0 for a booking
+	name  string                // of the attempt in every SKU; empty for a name of its own for each deduction
 	sold  *inventory.StockError // a SKU is known to be sold out, so the ID is looked up first; nil if none is
 
 	units []order.Line // of the order: its lines and what they draw on pools
@@ -66,15 +67,9 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 		if again > 2*maxAgain {
 			return a.refuse(ctx, order.ErrUnavailable) // other draws each time
 		}
-		if a.sold != nil && again == 0 {
-			found, err := a.s.looks.Do(ctx, a.commitOf(nil))
-			switch {
-			case err != nil:
-				return order.Order{}, err
-			case found.Verdict != order.VerdictNew:
-				return a.existing(ctx, found.Outcome)
-			case found.counters[a.sold.SKU].Left() <= 0:
-				return order.Order{}, a.sold
+		if again == 0 {
+			if known, booked, err := a.soldOut(ctx); known {
+				return booked, err
 			}
 		}
 		var deductions []inventory.Deduction
@@ -125,6 +120,25 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 	}
 }
 
+// soldOut looks the order ID up where a SKU is known to be sold out, and says
+// whether that is the answer.
+func (a *attempt) soldOut(ctx context.Context) (known bool, _ order.Order, _ error) {
+	if a.sold == nil {
+		return false, order.Order{}, nil
+	}
+	found, err := a.s.looks.Do(ctx, a.commitOf(nil))
+	switch {
+	case err != nil:
+		return true, order.Order{}, err
+	case found.Verdict != order.VerdictNew:
+		booked, err := a.existing(ctx, found.Outcome)
+		return true, booked, err
+	case found.counters[a.sold.SKU].Left() <= 0:
+		return true, order.Order{}, a.sold
+	}
+	return false, order.Order{}, nil
+}
+
 // draw finds out what the lines draw on pools. Where that is not what was drawn
 // before, it begins anew: it is another database.
 func (a *attempt) draw(ctx context.Context) error {
@@ -163,6 +177,8 @@ func (a *attempt) existing(ctx context.Context, outcome order.Outcome) (order.Or
 		return order.Order{}, &order.OrderError{ID: a.order.ID, Err: order.ErrIdempotencyConflict}
 	case outcome.Order.Status == order.Expired:
 		return outcome.Order, a.expired(ctx, outcome.Order)
+	case outcome.Order.Refused != (order.Refusal{}):
+		return outcome.Order, &order.RefusedError{ID: a.order.ID, Refusal: outcome.Order.Refused}
 	case !outcome.Order.Status.Live():
 		return outcome.Order, &order.OrderError{ID: a.order.ID, Err: order.ErrCancelled}
 	}

@@ -57,6 +57,8 @@ func (r Request) order() (order.Order, error) {
 //	order.ErrUnknownSKU           a refusal: never put on sale (*order.SKUError)
 //	order.ErrIdempotencyConflict  the ID was used for another customer or other lines, or for a hold
 //	order.ErrCancelled            the order was cancelled; it comes beside the error
+//	order.ErrRefused              the order had been accepted, by Accept, and was refused since, for good
+//	                              (*order.RefusedError; also the error of the reason); it comes beside the error
 //	order.ErrRejected             a constraint of your own in the database refuses it
 //	inventory.ErrInvalid          a bound is broken (*inventory.InvalidError)
 //	order.ErrNotMigrated          call order.Migrate

@@ -23,6 +23,14 @@ func (a *attempt) deduct(ctx context.Context) (existing *order.Outcome, err erro
 	return nil, nil
 }
 
+// attemptName names the try at a deduction.
+func (a *attempt) attemptName() string {
+	if a.name != "" {
+		return a.name
+	}
+	return a.s.names.next()
+}
+
 const (
 	// patience is how long a booking waits for units in flight to come back
 	// before it says "try again".
@@ -53,7 +61,7 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 			return nil, err
 		}
 		d, err := a.s.config.Inventory.Deduct(ctx, inventory.Request{
-			SKU: unit.SKU, Store: k.store, Attempt: a.s.names.next(), OrderID: a.order.ID, Customer: a.order.Customer,
+			SKU: unit.SKU, Store: k.store, Attempt: a.attemptName(), OrderID: a.order.ID, Customer: a.order.Customer,
 			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: cleared,
 		})
 		if err == nil {

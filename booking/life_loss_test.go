@@ -120,6 +120,23 @@ func (l *memoryLoss) Deduct(ctx context.Context, request inventory.Request) (inv
 	return f.memory.Deduct(ctx, request)
 }
 
+// Accept implements inventory.InventoryRepository.
+func (l *memoryLoss) Accept(ctx context.Context, accepted string, deductions ...inventory.Deduction) (inventory.Acceptance, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all inventory.Acceptance
+	for _, d := range deductions {
+		f := l.of(d.SKU)
+		f.each(func(replica *inventory.Memory) { replica.Accept(ctx, accepted, d) }) //nolint:errcheck // it says what the first one says
+		one, err := f.memory.Accept(ctx, accepted, d)
+		if err != nil {
+			return all, err
+		}
+		all.Keeping = append(all.Keeping, one.Keeping...)
+	}
+	return all, nil
+}
+
 // Settle implements inventory.InventoryRepository.
 func (l *memoryLoss) Settle(ctx context.Context, supply inventory.Supply, deductions ...inventory.Deduction) error {
 	l.mu.Lock()

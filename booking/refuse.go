@@ -20,23 +20,32 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 	if a.doubtfulDirect {
 		return order.Order{}, order.ErrOutcomeUnknown
 	}
-	rivals := a.doubtful
 	if a.s.direct() {
 		a.rivalled = false // the commit that was refused has looked for the ID
 	}
-	if a.rivalled {
-		others, err := a.rivals(ctx)
-		if err != nil {
-			return order.Order{}, err
+	for round := 0; a.rivalled || len(a.doubtful) > 0; round++ {
+		if round > maxRivals {
+			return order.Order{}, order.ErrOutcomeUnknown
 		}
-		rivals = append(rivals, others...)
-	}
-	if len(rivals) > 0 {
-		if _, _, err := a.s.config.Orders.Fence(ctx, rivals); err != nil {
-			return order.Order{}, err
+		var others []inventory.Deduction
+		var accepted []*acceptance
+		if a.rivalled {
+			listed, err := a.rivals(ctx)
+			if err != nil {
+				return order.Order{}, err
+			}
+			// One of an accepted order is never fenced: it is carried out.
+			others, accepted = a.s.adoptAll(listed)
+			if err := a.s.await(ctx, accepted); err != nil {
+				return order.Order{}, err
+			}
 		}
-	}
-	if a.rivalled || len(rivals) > 0 {
+		rivals := append(slices.Clip(a.doubtful), others...)
+		if len(rivals) > 0 {
+			if _, _, err := a.s.config.Orders.Fence(ctx, rivals); err != nil {
+				return order.Order{}, err
+			}
+		}
 		// A rival that is fenced can't become an order any more. One that was
 		// consumed before, be it settled before we listed them, is one by now.
 		found, err := a.s.looks.Do(ctx, a.commitOf(nil))
@@ -47,10 +56,23 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 			return a.existing(ctx, found.Outcome)
 		}
 		a.inDoubt = false
+		a.giveBack(ctx, a.doubtful...)
+		a.doubtful = nil
+		if len(others) == 0 && len(accepted) == 0 {
+			break
+		}
+		// An Accept of one of them may still be on its way, and a fence does not
+		// keep it from being accepted: only that it is gone from Redis does.
+		if err := a.s.config.Inventory.Restore(ctx, others...); err != nil {
+			return order.Order{}, err
+		}
 	}
-	a.giveBack(ctx, append(rivals, a.held...)...)
+	a.giveBack(ctx, a.held...)
 	return order.Order{}, refusal
 }
+
+// maxRivals bounds how often a refusal looks for rivals, after it found some.
+const maxRivals = 5
 
 // rivals are the unsettled deductions of other tries at this order.
 func (a *attempt) rivals(ctx context.Context) ([]inventory.Deduction, error) {

@@ -17,9 +17,12 @@ const claimLimit = 8
 // Run does the work in the background until its context ends: it compares every
 // SKU's two sides, pushes supplies that did not arrive, rebuilds counters that
 // Redis lost, sweeps deductions that were left behind, ends holds whose time is
-// over, and counts what ConfirmTx and CancelTx have changed. Then it waits until
-// the bookings in hand are finished and settled, at most Config.Timeout, and
-// returns nil. Stop the callers of Book before, or it waits for them.
+// over, counts what ConfirmTx and CancelTx have changed, and carries out the
+// orders that another process accepted and did not commit. Then it waits until the
+// bookings in hand and the orders that were accepted are finished and settled, at
+// most Config.Timeout, and returns nil. Stop the callers of Book and Accept
+// before, or it waits for them. What is accepted and not committed by then, another
+// process carries out.
 //
 // Run it in every process: they share the work without a leader, each claiming
 // what is due. Errors are logged and tried again.
@@ -74,11 +77,15 @@ func (s *Service) finish(ctx context.Context) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	// In this order: each hands over to the next.
-	waits := []func(context.Context) error{s.inHand.wait}
+	waits := []func(context.Context) error{s.inHand.wait, s.backlog.wait, s.inHand.wait}
+	defer s.backlog.giveUp()
 	for _, commits := range s.commits {
 		waits = append(waits, commits.Wait)
 	}
-	for _, wait := range append(waits, s.changes.Wait, s.looks.Wait, s.scans.Wait, s.settles.Wait) {
+	for _, carries := range s.carries {
+		waits = append(waits, carries.Wait)
+	}
+	for _, wait := range append(waits, s.refusals.Wait, s.changes.Wait, s.looks.Wait, s.scans.Wait, s.settles.Wait) {
 		if err := wait(ctx); err != nil {
 			s.log.WarnContext(ctx, "lastunit: stopped before everything in hand was finished", "error", err)
 			return

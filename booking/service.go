@@ -31,7 +31,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// Timeout bounds every call whose context has no earlier deadline, but
-	// Reconcile. Defaults to 10 seconds.
+	// Reconcile and Receipt.Wait. Defaults to 10 seconds.
 	Timeout time.Duration
 
 	// SweepAfter is the age at which an unsettled deduction is taken for
@@ -60,6 +60,21 @@ type Config struct {
 	// and Extend say order.ErrHoldExpired, and Reclaim confirms.
 	BeforeExpire func(ctx context.Context, held order.Order) Expiry
 
+	// Backlog bounds how many orders this process has accepted that are not in
+	// Postgres yet: Accept says ErrOverloaded beyond it. Defaults to 10,000.
+	Backlog int
+
+	// OnRefused, if there is one, hears of each accepted order that was refused
+	// since (order.ErrRefused, *order.RefusedError), once the refusal is in Postgres
+	// and so final: once, in the process that wrote it, whichever had accepted it.
+	// It may be called a second time, by this process or another one, where
+	// Postgres's answer to the writing was lost; and not at all where the process
+	// dies in between: the refusal stays written, with Order.Refused, and whoever
+	// asks is told. It is also called, by each process that finds it, if the ID was
+	// booked with another content meanwhile (order.ErrIdempotencyConflict). It may
+	// be called from many goroutines at once; its context ends after Timeout.
+	OnRefused func(ctx context.Context, refused order.Order, why error)
+
 	// HoldGrace bounds for how long after its time a hold is kept while
 	// BeforeExpire says NotYet; up to order.MaxHold. Defaults to 15 minutes.
 	HoldGrace time.Duration
@@ -84,6 +99,8 @@ type Service struct {
 	shelf  shelf
 	inHand inHand
 
+	backlog backlog
+
 	asking chan struct{} // has an element for each call of BeforeExpire
 	asked  sync.Map      // order IDs that it is being asked about
 
@@ -97,6 +114,9 @@ type Service struct {
 	looks   *gather.Gather[order.Commit, looked]
 	scans   *gather.Gather[scan, map[string][]inventory.Deduction]
 	settles *gather.Gather[settlement, struct{}]
+
+	carries  [lanes]*gather.Gather[*acceptance, struct{}] // accepted orders, as commits
+	refusals *gather.Gather[order.Order, order.Outcome]
 }
 
 // New makes a Service. It sends nothing and starts nothing: call Run for the
@@ -134,10 +154,20 @@ func New(config Config) (*Service, error) {
 	if config.HoldGrace > order.MaxHold {
 		return nil, errors.New("booking: Config.HoldGrace is above order.MaxHold")
 	}
+	if config.Backlog < 0 {
+		return nil, errors.New("booking: Config.Backlog is negative")
+	}
+	if config.Backlog == 0 {
+		config.Backlog = defaultBacklog
+	}
 	s := &Service{config: config, log: config.Logger, joins: newJoins(), names: newNames(), asking: make(chan struct{}, maxAsking)}
 	for lane := range s.commits {
 		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
 	}
+	for lane := range s.carries {
+		s.carries[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, s.carryBatch)
+	}
+	s.refusals = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, s.refuseBatch)
 	s.changes = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
 	s.scans = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.scanBatch)
 	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
@@ -158,16 +188,20 @@ const lanes = 8
 // with most others. Orders of several SKUs share one lane: in several they would
 // wait for each other at the rows of those that are in demand.
 func (s *Service) lane(o *order.Order) *gather.Gather[order.Commit, order.Outcome] {
-	switch {
-	case len(o.Draws) > 0:
-		return s.commits[1+laneOf(o.Draws[0].SKU)]
-	case len(o.Lines) > 1:
-		return s.commits[0]
-	}
-	return s.commits[1+laneOf(o.Lines[0].SKU)]
+	return s.commits[laneOf(o)]
 }
 
-func laneOf(sku string) uint32 {
+func laneOf(o *order.Order) uint32 {
+	switch {
+	case len(o.Draws) > 0:
+		return 1 + laneOfSKU(o.Draws[0].SKU)
+	case len(o.Lines) > 1:
+		return 0
+	}
+	return 1 + laneOfSKU(o.Lines[0].SKU)
+}
+
+func laneOfSKU(sku string) uint32 {
 	hash := fnv.New32a()
 	hash.Write([]byte(sku))
 	return hash.Sum32() % (lanes - 1)
@@ -200,7 +234,7 @@ func (s *Service) Orders(ctx context.Context, query order.Query) (order.Page, er
 var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid, inventory.ErrLimitExceeded,
 	inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused,
-	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrHoldExpired, order.ErrBusy, order.ErrNotFound,
+	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrRefused, order.ErrHoldExpired, ErrOverloaded, order.ErrBusy, order.ErrNotFound,
 	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated,
 }
 

@@ -44,7 +44,7 @@ func (c *counters) adopt(old *counters) {
 		c.Seq++
 		c.Taken += on.Quantity
 		c.Unsettled += on.Quantity
-		on.Epoch, on.Seq, on.Version = c.Epoch, c.Seq, c.Version
+		on.Epoch, on.Seq = c.Epoch, c.Seq
 		c.records[on.Attempt] = on
 	}
 }

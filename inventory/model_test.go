@@ -128,7 +128,7 @@ func (c *modelStock) carryOver(old *modelStock) {
 	for attempt, d := range old.open {
 		if d.Accepted != "" {
 			c.Seq++
-			d.Epoch, d.Seq, d.Version = c.Epoch, c.Seq, c.Version
+			d.Epoch, d.Seq = c.Epoch, c.Seq
 			c.open[attempt] = d
 			c.Taken += d.Quantity
 			c.Unsettled += d.Quantity

@@ -26,7 +26,7 @@ type InventoryRepository interface {
 	// counters that are missing, of an older epoch, of another store or garbage.
 	// Only deductions of accepted orders of the same store stay: their units are
 	// deducted anew in the new epoch, under the same attempts and with Seqs of
-	// their own from 1 on, even if the supply is not enough.
+	// their own from 1 on, even if the supply is not enough. Else they are as they were.
 	// Counters of this epoch or a newer one stay as they are, and that is no
 	// error. Load only an epoch that the order store has just begun: an epoch
 	// that was loaded and lost must not be loaded a second time.

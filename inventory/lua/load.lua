@@ -52,7 +52,7 @@ if kind == 'hash' then
         seen[attempt] = true
         taken, seq = taken + deduction.quantity, seq + 1
         kept[#kept + 1] = 'd:' .. attempt
-        kept[#kept + 1] = digits(seq) .. ':' .. digits(deduction.quantity) .. ':' .. digits(version) .. ':'
+        kept[#kept + 1] = digits(seq) .. ':' .. digits(deduction.quantity) .. ':' .. digits(deduction.version) .. ':'
           .. digits(deduction.at) .. ':0:' .. deduction.order
         kept[#kept + 1] = 'a:' .. attempt
         kept[#kept + 1] = order

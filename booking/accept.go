@@ -1,0 +1,244 @@
+package booking
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lastunit/lastunit/internal/gather"
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// Accept takes the units of an order in Redis, leaves the order there beside them,
+// and returns. That is not a booking: the order goes to Postgres behind it, by this
+// process, or, if it dies, by another one whose Run finds it. An accepted order
+// survives a crash of the process. A loss of Redis can lose it, and then nobody
+// may know of it any more.
+//
+// Postgres may also refuse it later: if Redis lost something, or if since then
+// the capacity or a limit was lowered, or the sale paused or closed (Postgres's
+// clock decides at the commit, so a sale's last orders may come too late). Then the
+// refusal is written, so that it is final whoever asks, the units go back, and
+// Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID books nothing any
+// more.
+//
+// The same request again, at any time and in any process, to Accept or to Book, is
+// the same order. If it is booked already, the receipt is done. An order of a SKU
+// with a customer's limit is booked before Accept returns, as only Postgres knows
+// what the customer has.
+//
+// It fails as Book does, before anything is accepted; with order.ErrRefused if the
+// ID was accepted and refused; with inventory.ErrInvalid if the request, as JSON,
+// has more than inventory.MaxAccepted bytes, which 100 lines of ordinary names
+// don't; and with ErrOverloaded if Config.Backlog orders wait: nothing was taken.
+// After order.ErrOutcomeUnknown the order may be accepted: ask again with the same
+// ID.
+func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) {
+	o, err := request.order()
+	if err != nil {
+		return Receipt{}, err
+	}
+	payload, err := encode(o)
+	if err != nil {
+		return Receipt{}, err
+	}
+	sold, unheardOf := s.turnedAway(&o, request.ID == "")
+	if unheardOf {
+		return Receipt{}, sold
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	for {
+		e := s.newAcceptance(o, payload)
+		e.sold = sold
+		e.ready = make(chan struct{})
+		first, err := s.backlog.enter(e, s.config.Backlog)
+		switch {
+		case err != nil:
+			return Receipt{}, err
+		case first == nil:
+			err := e.accept(ctx)
+			return e.receipt(err), unknown(err)
+		}
+		// A second click joins the first one.
+		err = first.join(ctx)
+		if isContext(err) && ctx.Err() == nil {
+			continue // the caller that we joined has left
+		}
+		return first.receipt(err), unknown(err)
+	}
+}
+
+// encode is an order as Redis keeps it: the request, as JSON, so that other
+// versions of this library can read it.
+func encode(o order.Order) (string, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(Request{ID: o.ID, Customer: o.Customer, Lines: o.Lines}); err != nil {
+		return "", err
+	}
+	payload := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+	if len(payload) > inventory.MaxAccepted {
+		return "", &inventory.InvalidError{Field: "lines", Reason: fmt.Sprintf("make the order %d bytes of JSON, want at most %d to accept it", len(payload), inventory.MaxAccepted)}
+	}
+	return string(payload), nil
+}
+
+// decode reads what encode wrote.
+func decode(payload string) (order.Order, error) {
+	var request Request
+	if err := json.Unmarshal([]byte(payload), &request); err != nil {
+		return order.Order{}, err
+	}
+	if request.ID == "" {
+		return order.Order{}, errors.New("it has no ID")
+	}
+	return request.order()
+}
+
+// acceptance is an order that is being accepted, or is accepted and on its way to
+// Postgres. Other than an attempt at a booking it has one name in all SKUs, under
+// which whoever carries it out finds its deductions.
+type acceptance struct {
+	attempt
+	payload string // the order, as Redis keeps it
+
+	// Of one that this process is asked to accept.
+	ready    chan struct{} // closed when Accept has its answer
+	answer   error         // which is this, if it is not accepted
+	unsure   bool          // it may be accepted all the same, and Postgres will tell
+	replicas int
+
+	// Of one on its way. One goroutine or batch has it at a time.
+	rounds         int                   // how often deductions of it were dead
+	tries          int                   // how often it failed, in a row
+	dead           []inventory.Deduction // that Postgres won't take, to be dropped in the end
+	refusalInDoubt bool                  // one was written whose outcome is unknown
+
+	done   chan struct{} // closed when it is decided
+	booked order.Order
+	err    error
+}
+
+func (s *Service) newAcceptance(o order.Order, payload string) *acceptance {
+	return &acceptance{attempt: attempt{s: s, order: o}, payload: payload, done: make(chan struct{})}
+}
+
+// join waits for the answer to an order that another call is accepting.
+func (e *acceptance) join(ctx context.Context) error {
+	select {
+	case <-e.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if e.unsure {
+		return e.awaitDecision(ctx)
+	}
+	return e.answer
+}
+
+// awaitDecision waits until Postgres has decided.
+func (e *acceptance) awaitDecision(ctx context.Context) error {
+	select {
+	case <-e.done:
+		return e.err
+	case <-ctx.Done():
+		return order.ErrOutcomeUnknown
+	}
+}
+
+// accept has the order accepted, or decided where it can't be accepted only.
+func (e *acceptance) accept(ctx context.Context) (err error) {
+	e.s.inHand.enter()
+	defer e.s.inHand.leave()
+	defer func() {
+		if e.answer = err; err != nil && !e.unsure {
+			e.s.backlog.leave(e)
+		}
+		close(e.ready)
+	}()
+	if e.s.direct() {
+		return e.decided(e.run(ctx))
+	}
+	for again := 0; again <= maxAgain; again++ {
+		if err := e.draw(ctx); err != nil {
+			return e.decided(e.refuse(ctx, err))
+		}
+		if again == 0 {
+			if known, booked, err := e.soldOut(ctx); known {
+				return e.decided(booked, err)
+			}
+		}
+		e.name = e.s.names.next() // another one each time: the last may still be on record
+		existing, err := e.deduct(ctx)
+		if existing != nil {
+			e.giveBack(ctx, e.held...)
+			return e.decided(e.existing(ctx, *existing))
+		}
+		if err != nil {
+			return e.decided(e.refuse(ctx, err))
+		}
+		// A step of its own: a deduction that arrives late must not be an accepted
+		// order, as its caller may have been refused since.
+		kept, err := e.s.config.Inventory.Accept(ctx, e.payload, e.held...)
+		switch {
+		case errors.Is(err, gather.ErrNotSent):
+			e.giveBack(ctx, e.held...)
+			return err
+		case err == nil && kept.AllKept():
+			e.replicas = kept.Replicas
+			e.begin()
+			return nil
+		case err == nil && !slices.Contains(kept.Keeping, inventory.Kept):
+			if slices.Contains(kept.Keeping, inventory.Counted) {
+				e.name = ""
+				return e.decided(e.run(ctx))
+			}
+			clear(e.held) // rebuilt or swept under us
+			continue
+		}
+		// Some SKU has the order, or may have it: it is accepted, whatever the
+		// others say, but can't be told of as such. Postgres decides.
+		e.unsure = true
+		for u, keeping := range kept.Keeping {
+			if keeping == inventory.Gone {
+				e.held[u] = inventory.Deduction{}
+			}
+		}
+		e.begin()
+		return e.awaitDecision(ctx)
+	}
+	return e.decided(e.refuse(ctx, order.ErrUnavailable))
+}
+
+// decided ends an order that was booked, or not, without being accepted.
+func (e *acceptance) decided(booked order.Order, err error) error {
+	if err == nil {
+		e.finish(booked, nil)
+	}
+	return err
+}
+
+// begin sends an accepted order on its way.
+func (e *acceptance) begin() {
+	for u := range e.held {
+		if e.held[u] != (inventory.Deduction{}) {
+			e.held[u].Accepted = e.payload
+		}
+	}
+	e.s.backlog.carry(e)
+	e.s.carry(e)
+}
+
+// finish tells what became of the order, once.
+func (e *acceptance) finish(booked order.Order, err error) {
+	if e.s.backlog.leave(e) {
+		e.booked, e.err = booked, err
+		close(e.done)
+	}
+}

@@ -48,6 +48,7 @@ type job struct {
 	Redis, Postgres, Prefix, SKU string
 	First, Buyers, AtOnce        int
 	Rebuild                      bool // the SKU, all the time
+	Accept                       bool // and not book; nothing gets to Postgres
 }
 
 func (j job) run() {
@@ -73,8 +74,10 @@ func (j job) run() {
 	if err != nil {
 		panic(err)
 	}
+	orders := &stalled{Store: order.NewPostgres(pool)}
+	orders.down.Store(j.Accept)
 	shop, err := booking.New(booking.Config{
-		Inventory: inventory.NewRedis(client, inventory.WithKeyPrefix(j.Prefix)), Orders: order.NewPostgres(pool),
+		Inventory: inventory.NewRedis(client, inventory.WithKeyPrefix(j.Prefix)), Orders: orders,
 		Logger: quiet, SweepAfter: time.Second, CheckEvery: 200 * time.Millisecond,
 	})
 	if err != nil {
@@ -97,9 +100,17 @@ func (j job) run() {
 	for range j.AtOnce {
 		buyers.Go(func() {
 			for i := range next {
-				o, err := book(shop, request(j.SKU, i))
+				var o order.Order
+				var err error
+				if j.Accept {
+					_, err = shop.Accept(context.Background(), request(j.SKU, i))
+				} else {
+					o, err = book(shop, request(j.SKU, i))
+				}
 				printing.Lock()
-				if err == nil {
+				if err == nil && j.Accept {
+					fmt.Println("accepted", request(j.SKU, i).ID)
+				} else if err == nil {
 					fmt.Println("booked", o.ID)
 				} else if !errors.Is(err, inventory.ErrSoldOut) {
 					fmt.Println("unexpected", err)
@@ -163,7 +174,7 @@ type sale struct {
 func (s *sale) collect(c *child) {
 	for line := range c.lines {
 		switch line[0] {
-		case "booked":
+		case "booked", "accepted":
 			s.acknowledged[line[1]] = true
 		case "done":
 			return

@@ -25,6 +25,11 @@
 //
 // # What is not
 //
+// That an order which is only accepted (booking.Service.Accept, which returns a
+// Receipt and no order) survives a loss of Redis. It survives a crash of the process;
+// a loss of Redis can lose it, or Postgres can refuse it later: then the caller is
+// told, where anybody still knows of it.
+//
 // Strict first-come order across a failover. Anything after Postgres itself was
 // restored from an old backup, or runs with fsync off.
 //

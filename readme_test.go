@@ -75,6 +75,15 @@ func pay(ctx context.Context, shop *booking.Service, request booking.Request, pa
 	return o, err
 }
 
+func accept(ctx context.Context, shop *booking.Service, request booking.Request, show func(booking.Receipt)) (order.Order, error) {
+	receipt, err := shop.Accept(ctx, request) // ErrOverloaded: too many are waiting already
+	if err != nil {
+		return order.Order{}, err
+	}
+	show(receipt)            // "we have your order, a confirmation follows"
+	return receipt.Wait(ctx) // or Done, or Lookup in any process, or Config.OnRefused
+}
+
 func payInTransaction(ctx context.Context, shop *booking.Service, pool *pgxpool.Pool, id string) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "insert into payments (order_id) values ($1)", id); err != nil {

@@ -19,9 +19,11 @@ import (
 // survives a crash of the process. A loss of Redis can lose it, and then nobody
 // may know of it any more.
 //
-// Postgres may also refuse it later: if Redis lost something, or if since then
-// the capacity or a limit was lowered, or the sale paused or closed (Postgres's
-// clock decides at the commit, so a sale's last orders may come too late). Then the
+// Postgres may also refuse it later: if Redis lost something; if units were sold
+// past Redis, as Book does where its counters are rebuilt faster than it can
+// commit; or if since then the capacity or a limit was lowered, or the sale paused
+// or closed (Postgres's clock decides at the commit, so a sale's last orders may
+// come too late). A rebuild alone takes nothing from an accepted order. Then the
 // refusal is written, so that it is final whoever asks, the units go back, and
 // Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID books nothing any
 // more.

@@ -486,6 +486,37 @@ func TestNoOrderByALateAccept(t *testing.T) {
 	})
 }
 
+// The counters are rebuilt, or the deduction swept, between the deduction and the
+// Accept: it is deducted and accepted again.
+func TestGoneBeforeItIsAccepted(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		other := accepts(t, s, 0)
+		require.NoError(t, other.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}, order.Item{SKU: "balcony", Capacity: 5}))
+		for name, between := range map[string]func() error{
+			"one": func() error { return other.Rebuild(context.Background(), "floor") },
+			"all": func() error {
+				return errors.Join(other.Rebuild(context.Background(), "floor"), other.Rebuild(context.Background(), "balcony"))
+			},
+			"wiped": func() error { return s.client.Del(context.Background(), s.prefix+":{floor}:stock").Err() },
+		} {
+			t.Run(name, func(t *testing.T) {
+				slow := s
+				slow.inventory = &slowAccept{
+					InventoryRepository: s.inventory, before: func() { assert.NoError(t, between()) }, after: func() {},
+				}
+				shop := accepts(t, slow, 0)
+				r := booking.Request{ID: name, Customer: "c", Lines: []order.Line{{SKU: "balcony", Quantity: 1}, {SKU: "floor", Quantity: 1}}}
+				receipt := accept(t, shop, r)
+				o, err := waits(t, receipt)
+				confirmed(t, o, err, r)
+				background(t, shop.Service)
+				exact(t, shop.Service)
+			})
+		}
+	})
+}
+
 // lateAccept is an inventory of a process that dies while an Accept is on its way.
 type lateAccept struct {
 	inventory.InventoryRepository

@@ -76,9 +76,12 @@ func accepts(t testing.TB, s stores, backlog int) *accepting {
 	return a
 }
 
-func accept(t testing.TB, shop interface {
-	Accept(context.Context, booking.Request) (booking.Receipt, error)
-}, r booking.Request) booking.Receipt {
+// accepter is a service, or one with more around it.
+type accepter interface {
+	Accept(ctx context.Context, request booking.Request) (booking.Receipt, error)
+}
+
+func accept(t testing.TB, shop accepter, r booking.Request) booking.Receipt {
 	t.Helper()
 	receipt, err := shop.Accept(t.Context(), r)
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package booking_test
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -30,6 +31,36 @@ func BenchmarkBook(b *testing.B) {
 				}
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "bookings/s")
+		})
+	}
+}
+
+// BenchmarkAccept is the same until the receipt, with no more than the default
+// backlog: where that is full, a caller waits for the receipt it got last.
+func BenchmarkAccept(b *testing.B) {
+	for _, callers := range []int{1, 500} {
+		b.Run(fmt.Sprint(callers, " callers"), func(b *testing.B) {
+			redisServer, postgres := servertest.StartRedis(b), servertest.StartPostgres(b, "fsync=on")
+			s := at(b, redisServer.Client(b), order.NewPostgres(migrated(b, postgres.Database(b))))
+			shop := open(b, s)
+			background(b, shop)
+			require.NoError(b, shop.PutOnSale(b.Context(), order.Item{SKU: "floor", Capacity: 1_000_000_000}))
+			b.ReportAllocs()
+			b.ResetTimer()
+			var last atomic.Pointer[booking.Receipt]
+			crowd(b, callers, func() {
+				receipt, err := shop.Accept(b.Context(), booking.Request{Customer: "c", Lines: lines("floor", 1)})
+				for errors.Is(err, booking.ErrOverloaded) {
+					_, _ = last.Load().Wait(b.Context())
+					receipt, err = shop.Accept(b.Context(), booking.Request{Customer: "c", Lines: lines("floor", 1)})
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				last.Store(&receipt)
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "receipts/s")
 		})
 	}
 }

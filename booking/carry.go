@@ -190,7 +190,8 @@ func (e *acceptance) renew(ctx context.Context, again []bool) {
 }
 
 // find finds the deductions of the order that it has not in hand, or makes them.
-// What it can't, is committed without.
+// What it can't, is committed without. A fenced one it finds again, until the rounds
+// are over.
 func (e *acceptance) find(ctx context.Context) {
 	var found []inventory.Deduction
 	for u, unit := range e.units {
@@ -205,7 +206,7 @@ func (e *acceptance) find(ctx context.Context) {
 			SKU: unit.SKU, Store: k.store, Attempt: e.name, OrderID: e.order.ID, Customer: e.order.Customer,
 			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: true,
 		})
-		if err != nil || e.isDead(d) {
+		if err != nil {
 			continue
 		}
 		e.s.shelf.observeDeduction(d)
@@ -219,16 +220,6 @@ func (e *acceptance) find(ctx context.Context) {
 			e.s.log.DebugContext(ctx, "lastunit: an accepted order is not beside its deductions", "order", e.order.ID, "error", err)
 		}
 	}
-}
-
-// isDead says whether Postgres has said that it won't take this very deduction.
-func (e *acceptance) isDead(d inventory.Deduction) bool {
-	for _, dead := range e.dead {
-		if dead.SKU == d.SKU && dead.Identity() == d.Identity() {
-			return true
-		}
-	}
-	return false
 }
 
 // tell tells Config.OnRefused.

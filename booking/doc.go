@@ -18,6 +18,10 @@
 //		Lines: []order.Line{{SKU: "floor", Quantity: 2}},
 //	})
 //
+// Accept answers earlier, as soon as Redis has the units and the order, with a
+// Receipt: a type of its own, as it is no booking. The order goes to Postgres behind
+// it, which may still refuse it.
+//
 // Hold takes the units for a time; Confirm, Extend, Cancel and Reclaim change what
 // becomes of them, and Run ends what nobody confirmed. ConfirmTx and CancelTx do so
 // inside your own transaction on the order store's database.

@@ -33,6 +33,26 @@ func ExampleService_Hold() {
 	// confirmed <nil>
 }
 
+func ExampleService_Accept() {
+	shop := embed()
+	ctx := context.Background()
+
+	_ = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1})
+	request := booking.Request{ID: "4711", Customer: "c-17", Lines: []order.Line{{SKU: "floor", Quantity: 1}}}
+	receipt, err := shop.Accept(ctx, request)
+	fmt.Println(receipt.ID, "is accepted:", err == nil)
+
+	o, err := receipt.Wait(ctx)
+	fmt.Println(o.Status, err)
+	// Any process can ask for it later.
+	o, err = shop.Lookup(ctx, request)
+	fmt.Println(o.Status, err)
+	// Output:
+	// 4711 is accepted: true
+	// confirmed <nil>
+	// confirmed <nil>
+}
+
 func ExampleService_Reclaim() {
 	shop := embed()
 	ctx := context.Background()

@@ -108,11 +108,12 @@ func (j job) run() {
 					o, err = book(shop, request(j.SKU, i))
 				}
 				printing.Lock()
-				if err == nil && j.Accept {
+				switch {
+				case err == nil && j.Accept:
 					fmt.Println("accepted", request(j.SKU, i).ID)
-				} else if err == nil {
+				case err == nil:
 					fmt.Println("booked", o.ID)
-				} else if !errors.Is(err, inventory.ErrSoldOut) {
+				case !errors.Is(err, inventory.ErrSoldOut):
 					fmt.Println("unexpected", err)
 				}
 				printing.Unlock()

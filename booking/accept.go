@@ -31,7 +31,9 @@ import (
 // The same request again, at any time and in any process, to Accept or to Book, is
 // the same order. If it is booked already, the receipt is done. An order of a SKU
 // with a customer's limit is booked before Accept returns, as only Postgres knows
-// what the customer has.
+// what the customer has; and so is one for a tenth of a second after units came back
+// to a SKU that was sold out, as others may still say so. With Config.Inventory left
+// nil all are.
 //
 // It fails as Book does, before anything is accepted; with order.ErrRefused if the
 // ID was accepted and refused; with inventory.ErrInvalid if the request, as JSON,
@@ -197,7 +199,7 @@ func (e *acceptance) accept(ctx context.Context) (err error) {
 			e.begin()
 			return nil
 		case err == nil && !slices.Contains(kept.Keeping, inventory.Kept):
-			if slices.Contains(kept.Keeping, inventory.Counted) {
+			if slices.Contains(kept.Keeping, inventory.DecideFirst) {
 				e.name = ""
 				return e.decided(e.run(ctx))
 			}

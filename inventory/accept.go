@@ -109,8 +109,8 @@ func (a *accepted) hear(deduction int, reply *reply, at int, err error) {
 			a.Keeping[deduction] = Kept
 		case "gone":
 			a.Keeping[deduction] = Gone
-		case "counted":
-			a.Keeping[deduction] = Counted
+		case "first":
+			a.Keeping[deduction] = DecideFirst
 		case "other":
 			a.err = errors.Join(a.err, errOtherOrder())
 		default:

@@ -8,6 +8,7 @@ type counters struct {
 	Stock
 	terms    Terms             // with times in whole milliseconds
 	records  map[string]record // unsettled deductions, by attempt
+	reopened time.Time         // when a supply last came to counters with nothing available
 	inFlight map[string]int64  // units by customer, of the records that count for one; never 0
 }
 
@@ -24,11 +25,18 @@ func newCounters(s Supply) *counters {
 		inFlight: make(map[string]int64),
 	}
 	c.supply(s)
+	c.reopened = time.Time{}
+	if s.Version > 2 { // else it was only just put on sale
+		c.reopened = wholeMilliseconds(time.Now())
+	}
 	return c
 }
 
 // supply replaces the supply and its terms.
 func (c *counters) supply(s Supply) {
+	if s.Units > c.Supply && c.Available() <= 0 {
+		c.reopened = wholeMilliseconds(time.Now())
+	}
 	c.Version, c.Supply = s.Version, s.Units
 	opensAt, closesAt := s.window()
 	c.terms = s.Terms
@@ -49,14 +57,17 @@ func (c *counters) adopt(old *counters) {
 	}
 }
 
+// reopening is REOPENING of prelude.lua.
+const reopening = 100 * time.Millisecond
+
 // keep is accept.lua.
 func (c *counters) keep(accepted string, d Deduction) (Keeping, error) {
 	on, ok := c.records[d.Attempt]
 	switch {
 	case !ok || on.Identity() != d.Identity():
 		return Gone, nil
-	case on.customer != "":
-		return Counted, nil
+	case on.customer != "", on.Accepted == "" && wholeMilliseconds(time.Now()).Sub(c.reopened) < reopening:
+		return DecideFirst, nil
 	case on.Accepted != "" && on.Accepted != accepted:
 		return Gone, errOtherOrder()
 	}

@@ -22,6 +22,7 @@ type modelStock struct {
 	inventory.Stock
 	terms   inventory.Terms
 	open    map[string]inventory.Deduction // by attempt
+	came    time.Time                      // when units came to counters that had none
 	counted map[string]string              // the customers of those that count for one, by attempt
 }
 
@@ -116,6 +117,9 @@ func (m *model) Load(ctx context.Context, supplies ...inventory.Supply) error {
 			open:    make(map[string]inventory.Deduction),
 			counted: make(map[string]string),
 		}
+		if s.Version > 2 {
+			m.skus[s.SKU].came = time.Now()
+		}
 		if old != nil {
 			m.skus[s.SKU].carryOver(old)
 		}
@@ -151,7 +155,7 @@ func (m *model) Accept(ctx context.Context, accepted string, ds ...inventory.Ded
 				if on.Accepted != "" && on.Accepted != accepted {
 					return inventory.Acceptance{}, &inventory.InvalidError{Field: "accepted", Reason: "is another"}
 				}
-				if keeping = inventory.Counted; c.counted[d.Attempt] == "" {
+				if keeping = inventory.DecideFirst; c.counted[d.Attempt] == "" && (on.Accepted != "" || time.Since(c.came) > 100*time.Millisecond) {
 					keeping = inventory.Kept
 					on.Accepted = accepted
 					c.open[d.Attempt] = on
@@ -274,6 +278,9 @@ func (m *model) Settle(ctx context.Context, s inventory.Supply, ds ...inventory.
 		c.drop(d)
 	}
 	if s.Version > c.Version {
+		if s.Units > c.Supply && c.Available() <= 0 {
+			c.came = time.Now()
+		}
 		c.Version, c.Supply, c.terms = s.Version, s.Units, s.Terms
 	}
 	if c.Taken < s.Admitted {

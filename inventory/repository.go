@@ -75,8 +75,10 @@ type InventoryRepository interface {
 	// here) beside each of its deductions until that one is settled or restored:
 	// whoever finds it then carries the order out. From the first one that is Kept
 	// on, the order may be found. It takes no units, and keeps nothing beside a
-	// deduction that is not on record under its identity, nor beside one that
-	// counts for a customer's limit: that is the order store's to decide first. With
+	// deduction that is not on record under its identity. It is DecideFirst for one
+	// that counts for a customer's limit, which is the order store's to decide; and
+	// for a tenth of a second after a Push, Settle or Load brought units to counters
+	// that had none available, as processes may not have heard of them yet. With
 	// another order than the one that is there already it is ErrInvalid.
 	//
 	// The answer has a Keeping for each of the deductions, 1 or more of them. One
@@ -168,9 +170,9 @@ type Keeping int
 
 // The answers of Accept.
 const (
-	Gone    Keeping = iota // the deduction is not on record any more
-	Kept                   // the order is beside it
-	Counted                // the deduction counts for a customer's limit
+	Gone        Keeping = iota // the deduction is not on record any more
+	Kept                       // the order is beside it
+	DecideFirst                // nothing was kept: the order store must decide before anybody is told
 )
 
 // Acceptance is the answer of Accept.

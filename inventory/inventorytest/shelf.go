@@ -21,6 +21,10 @@ const patience = time.Minute
 // everything is a limit for Unsettled that no case reaches.
 const everything = 1_000_000
 
+// unsupplied is the version before the first one, which is 1: that of a SKU that
+// was only just put on sale.
+const unsupplied = -9
+
 // shelf is one SKU of a subtest, with what the books must say in the end.
 type shelf struct {
 	t    *testing.T
@@ -42,7 +46,7 @@ func newShelf(t *testing.T, repo inventory.InventoryRepository) *shelf {
 	t.Cleanup(cancel)
 	return &shelf{
 		t: t, ctx: ctx, repo: repo,
-		sku: "sku-" + rand.Text(), store: "store-" + rand.Text(), epoch: 5,
+		sku: "sku-" + rand.Text(), store: "store-" + rand.Text(), epoch: 5, version: unsupplied,
 	}
 }
 
@@ -50,7 +54,7 @@ func newShelf(t *testing.T, repo inventory.InventoryRepository) *shelf {
 // subtest calls for it.
 func (s *shelf) another() *shelf {
 	other := *s
-	other.sku, other.attempts, other.sold, other.version, other.units = "sku-"+rand.Text(), 0, 0, 0, 0
+	other.sku, other.attempts, other.sold, other.version, other.units = "sku-"+rand.Text(), 0, 0, unsupplied, 0
 	other.terms = inventory.Terms{}
 	return &other
 }

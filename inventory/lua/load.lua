@@ -74,6 +74,9 @@ redis.call('HSET', KEYS[1],
   'opens_at', digits(terms.opens_at),
   'closes_at', digits(terms.closes_at),
   'paused', digits(terms.paused))
+if version > 2 then -- else it was only just put on sale
+  redis.call('HSET', KEYS[1], 'reopened', digits(clock()))
+end
 if #kept > 0 then redis.call('HSET', KEYS[1], 'accepting', '1') end
 change('HSET', KEYS[1], kept)
 return {'loaded'}

@@ -30,7 +30,8 @@
 --
 -- And one field a:<attempt> for each deduction of an accepted order, with the
 -- order as whoever finds it carries it out. There is none without its deduction.
--- The field accepting is there since the first one of these counters was.
+-- The field accepting is there since the first one of these counters was; the
+-- field reopened is when a supply last came to counters with nothing available.
 --
 -- All share one key so that they can only be lost together. Nothing of an
 -- attempt or a customer stays once nothing of theirs is unsettled.
@@ -47,6 +48,11 @@ local ID_BYTES, MAX_QUANTITY = 128, 1000000
 
 -- The most bytes of an accepted order.
 local ACCEPTED_BYTES = 16384
+
+-- REOPENING is for how many milliseconds a process may still say "sold out" after a
+-- supply came that ends it (order.Reopening), twice: until then nobody is accepted
+-- ahead of Postgres, or a second click elsewhere would be told so.
+local REOPENING = 100
 
 -- CHUNK is how many values one command takes from a table: an even number, and
 -- few enough for unpack anywhere (Redis allows 8,000, miniredis some 5,000).

@@ -50,6 +50,9 @@ if units > 0 then
   redis.call('HSET', KEYS[1], 'unsettled', digits(stock.unsettled - units))
 end
 if version > stock.version then
+  if supply > stock.supply and stock.supply <= stock.taken then
+    redis.call('HSET', KEYS[1], 'reopened', digits(clock()))
+  end
   redis.call('HSET', KEYS[1],
     'supply', digits(supply),
     'version', digits(version),

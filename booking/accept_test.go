@@ -547,3 +547,40 @@ func TestAcceptBounds(t *testing.T) {
 	require.Error(t, err)
 	exact(t, shop.Service)
 }
+
+// Another process may still say "sold out" for a moment after units came back: a
+// receipt is given only when it doesn't, so that a second click there gets the
+// order.
+func TestSecondClickWhileUnitsComeBack(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		shop, other := accepts(t, s, 0), accepts(t, s, 0)
+		for i := range 10 {
+			sku := fmt.Sprint("floor-", i)
+			require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: sku, Capacity: 1}))
+			_, err := book(shop.Service, units("first "+sku, sku, 1))
+			require.NoError(t, err)
+			eventually(t, func() error { return settled(s, sku) })
+			for n := range 30 { // it learns that it is sold out
+				_, err := book(other.Service, units(fmt.Sprint("loser ", n, sku), sku, 1))
+				require.ErrorIs(t, err, inventory.ErrSoldOut)
+			}
+			_, err = shop.Cancel(t.Context(), "first "+sku)
+			require.NoError(t, err)
+			r := units("second "+sku, sku, 1)
+			var receipt booking.Receipt
+			eventually(t, func() error {
+				receipt, err = shop.Accept(context.Background(), r)
+				return err
+			})
+			o, err := other.Book(t.Context(), r)
+			require.NotErrorIs(t, err, inventory.ErrSoldOut, "it has a receipt")
+			if err == nil {
+				confirmed(t, o, nil, r)
+			}
+			o, err = waits(t, receipt)
+			confirmed(t, o, err, r)
+		}
+		exact(t, shop.Service)
+	})
+}

@@ -157,7 +157,7 @@ func TestREADME(t *testing.T) {
 		require.True(t, ok)
 		assert.Contains(t, squeeze(string(code)), squeeze(snippet))
 	}
-	_, _, _, _, _, _ = start, sell, pay, payInTransaction, terms, publish
+	_, _, _, _, _, _, _ = start, sell, pay, accept, payInTransaction, terms, publish
 }
 
 // squeeze makes the indentation of no account.

@@ -54,6 +54,7 @@ func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) 
 	if unheardOf {
 		return Receipt{}, sold
 	}
+	o.Lines = slices.Clone(o.Lines) // the order outlives the call
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	for {

@@ -168,6 +168,8 @@ func TestAcceptIsNotBooked(t *testing.T) {
 		r := request("floor", 1)
 		shop.stalled.down.Store(true)
 		receipt := accept(t, shop, r)
+		r.Lines[0].Quantity = 3 // what the caller does with it now is its own affair
+		r.Lines = lines("floor", 1)
 		for _, anybody := range []*booking.Service{shop.Service, other} {
 			_, err := anybody.Lookup(t.Context(), r)
 			require.ErrorIs(t, err, booking.ErrPending)

@@ -22,6 +22,8 @@
 //	book-zipf        the same, but orders of three lines of 1,000 SKUs, and four processes that
 //	                 share the callers
 //	direct           the same as book without Redis: Config.Inventory is nil
+//	accept           booking.Service.Accept: Redis has the units and the order when it returns, and
+//	                 Postgres soon; until then a loss of Redis can lose it, so it is not durable
 //	hold-confirm     Hold and then Confirm, counted as one
 //	soldout          Book when all is sold: refusals of new orders; in 1 of 100 calls a buyer asks
 //	                 again for an order that is there, and must get it

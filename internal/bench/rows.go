@@ -38,6 +38,7 @@ var rows = []row{
 	{name: "book-no-ledger", durable: true, callers: all, measure: sells(openBookNoLedger)},
 	{name: "book-zipf", durable: true, callers: shown, measure: sellsInProcesses},
 	{name: "direct", durable: true, chart: solid, callers: all, measure: sells(openDirect)},
+	{name: "accept", chart: solid, callers: all, measure: sells(openAccept)},
 	{name: "hold-confirm", durable: true, chart: solid, callers: all, measure: sells(openHoldConfirm)},
 	{name: "soldout", durable: true, chart: solid, callers: all, measure: refuses(openSoldOut)},
 	{name: "limit-evalsha", chart: dashed, callers: all, measure: measureLimitEvalsha},

@@ -15,32 +15,44 @@ import (
 
 // Accept takes the units of an order in Redis, leaves the order there beside them,
 // and returns. That is not a booking: the order goes to Postgres behind it, by this
-// process, or, if it dies, by another one whose Run finds it. An accepted order
-// survives a crash of the process. A loss of Redis can lose it, and then nobody
-// may know of it any more.
+// process, or, if it dies, by another one whose Run finds it. The same request again,
+// at any time and in any process, to Accept or to Book, is the same order.
 //
-// Postgres may also refuse it later: if Redis lost something; if units were sold
-// past Redis, as Book does where its counters are rebuilt faster than it can
+// What does a Receipt mean? Redis has the units and the order. They survive a crash
+// of the process. A loss of Redis can lose them, and then nobody may know of the
+// order any more. Redis does not know the orders that are in Postgres: an ID that is
+// booked, held, cancelled or refused already may get a Receipt all the same, and its
+// units are taken until Postgres has answered. Receipt.Wait and Lookup then say what
+// Book would have said at once.
+//
+// When is the order decided before the answer? Where a SKU or one of its pools has a
+// customer's limit, as only Postgres knows what the customer has; for a tenth of a
+// second after units came back to a SKU that was sold out, as others may still say
+// so; and always with Config.Inventory left nil. Accept is Book with a Receipt then,
+// and the Receipt is done.
+//
+// Accept fails by itself only where Postgres is asked before the answer: there, and
+// where Redis has too few units, or the SKU is not on sale by what it knows. The
+// errors, and what to do:
+//
+//	those of Book              nothing is accepted; only where Postgres was asked
+//	order.ErrRefused           the ID was accepted and refused, for good; likewise
+//	order.ErrIdempotencyConflict
+//	                           also if this process has another order under the ID in hand
+//	ErrOverloaded              Config.Backlog orders are in hand: nothing was taken; ask again in
+//	                           some seconds, or another process
+//	inventory.ErrInvalid       a bound is broken, also if the request, as JSON, has more than
+//	                           inventory.MaxAccepted bytes, which 100 lines of ordinary names don't
+//	order.ErrOutcomeUnknown    the order may be accepted: ask again with the same ID
+//
+// What may refuse the order later? Postgres, if Redis lost something; if units were
+// sold past Redis, as Book does where its counters are rebuilt faster than it can
 // commit; or if since then the capacity or a limit was lowered, or the sale paused
 // or closed (Postgres's clock decides at the commit, so a sale's last orders may
 // come too late). A rebuild alone takes nothing from an accepted order. Then the
 // refusal is written, so that it is final whoever asks, the units go back, and
 // Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID books nothing any
 // more.
-//
-// The same request again, at any time and in any process, to Accept or to Book, is
-// the same order. If it is booked already, the receipt is done. An order of a SKU
-// with a customer's limit is booked before Accept returns, as only Postgres knows
-// what the customer has; and so is one for a tenth of a second after units came back
-// to a SKU that was sold out, as others may still say so. With Config.Inventory left
-// nil all are.
-//
-// It fails as Book does, before anything is accepted; with order.ErrRefused if the
-// ID was accepted and refused; with inventory.ErrInvalid if the request, as JSON,
-// has more than inventory.MaxAccepted bytes, which 100 lines of ordinary names
-// don't; and with ErrOverloaded if Config.Backlog orders wait: nothing was taken.
-// After order.ErrOutcomeUnknown the order may be accepted: ask again with the same
-// ID.
 func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) {
 	o, err := request.order()
 	if err != nil {

@@ -2,7 +2,6 @@ package booking
 
 import (
 	"context"
-	"crypto/rand"
 	"slices"
 	"time"
 
@@ -31,7 +30,7 @@ type Request struct {
 func (r Request) order() (order.Order, error) {
 	o := order.Order{ID: r.ID, Customer: r.Customer, Lines: r.Lines}
 	if o.ID == "" {
-		o.ID = rand.Text()
+		o.ID = mint(time.Now())
 	}
 	if err := o.Check(); err != nil {
 		return o, err
@@ -48,7 +47,8 @@ func (r Request) order() (order.Order, error) {
 //
 // The errors, and what to do:
 //
-//	inventory.ErrSoldOut          a refusal: too few units are left (*inventory.StockError)
+//	inventory.ErrSoldOut          a refusal: too few units are left (*inventory.StockError); held
+//	                              ones count as sold, and may come back when their hold ends
 //	inventory.ErrTryAgain         all that is left is in flight; it waited a quarter of a
 //	                              second already: ask again in a second, for some seconds
 //	inventory.ErrLimitExceeded    a refusal: the customer would have too much (*inventory.LimitError)
@@ -64,7 +64,8 @@ func (r Request) order() (order.Order, error) {
 //	order.ErrNotMigrated          call order.Migrate
 //	order.ErrOutcomeUnknown       any other error: ask again with the same ID
 //
-// After the refusals nothing is taken, and the same ID may be tried again.
+// After those marked "a refusal" nothing is taken, and the same ID may be tried
+// again; order.ErrCancelled and order.ErrRefused are for good.
 func (s *Service) Book(ctx context.Context, request Request) (order.Order, error) {
 	return s.take(ctx, request, 0)
 }

@@ -120,10 +120,7 @@ func (e *acceptance) hear(ctx context.Context, outcome order.Outcome) {
 		e.drop(ctx, outcome.Consumed)
 		there, err := e.existing(ctx, outcome)
 		e.finish(there, unknown(err))
-		switch {
-		case outcome.Verdict == order.VerdictConflict:
-			e.s.tell(ctx, e.order, err)
-		case outcome.Verdict == order.VerdictRefused, e.refusalInDoubt && errors.Is(err, order.ErrRefused):
+		if outcome.Verdict == order.VerdictRefused || e.refusalInDoubt && errors.Is(err, order.ErrRefused) {
 			e.s.tell(ctx, there, err)
 		}
 	case order.VerdictReopening:

@@ -45,6 +45,8 @@ func (s *Service) Reclaim(ctx context.Context, id string) (order.Order, error) {
 // To cancel twice is no error; an expired order stays expired. An ID that was
 // never booked is cancelled for good, without customer and lines, so that a
 // late original can't book it. That stores a row: let nobody cancel who may not.
+// An order that is accepted and not in Postgres yet counts as never booked: it is
+// cancelled, and its units come back.
 //
 // While somebody's own transaction has changed the order, Cancel and the other
 // changes wait for it, up to Config.Timeout or the context's deadline, and fail

@@ -110,7 +110,7 @@ func TestDirectLife(t *testing.T) {
 			require.NoError(t, err)
 			eventually(t, func() error {
 				if o, err := shop.Order(context.Background(), request("house", 2).ID); err != nil || o.Status != order.Expired {
-					return fmt.Errorf("it is %s: %v", o.Status, err)
+					return fmt.Errorf("it is %s: %w", o.Status, err)
 				}
 				return nil
 			})

@@ -130,6 +130,7 @@ func TestConfig(t *testing.T) {
 	s := embedded(t)
 	for _, bad := range []booking.Config{
 		{Inventory: s.inventory},
+		{Inventory: (*inventory.Redis)(nil), Orders: s.orders},
 		{Inventory: s.inventory, Orders: s.orders, SoldOutFor: order.Reopening + 1},
 		{Inventory: s.inventory, Orders: s.orders, Timeout: -1},
 		{Inventory: s.inventory, Orders: s.orders, SweepAfter: -1},

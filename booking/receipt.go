@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/lastunit/lastunit/inventory"
@@ -49,11 +50,11 @@ func (r Receipt) Done() <-chan struct{} {
 // Wait returns the order once it is confirmed, or why it is not: order.ErrRefused
 // (*order.RefusedError, with the refused order beside it; it is also the error of
 // the reason, such as inventory.ErrSoldOut), order.ErrCancelled if somebody
-// cancelled it meanwhile, order.ErrIdempotencyConflict if the ID was booked with
-// another content meanwhile. Only its context bounds it. When that ends, and when
-// this process gives up on the order as Run ends, it is order.ErrOutcomeUnknown:
-// the order is on its way all the same. It may be called again, by any number of
-// goroutines.
+// cancelled it before or meanwhile, order.ErrIdempotencyConflict if the ID was booked
+// with another content before or meanwhile. Only its context bounds it: when that ends
+// it is ErrPending. When this process gives up on the order as Run ends, it is
+// order.ErrOutcomeUnknown: the order is on its way all the same. It may be called
+// again, by any number of goroutines.
 //
 // A Receipt that was not returned by Accept in this process is
 // inventory.ErrInvalid: use Lookup.
@@ -67,7 +68,7 @@ func (r Receipt) Wait(ctx context.Context) (order.Order, error) {
 		select {
 		case <-r.of.done:
 		case <-ctx.Done():
-			return order.Order{}, unknown(ctx.Err())
+			return order.Order{}, fmt.Errorf("order %q: %w: %w", r.ID, ErrPending, ctx.Err())
 		}
 	}
 	booked := r.of.booked
@@ -79,10 +80,10 @@ func (r Receipt) Wait(ctx context.Context) (order.Order, error) {
 // in any process: the order, if it is booked; ErrPending; the errors of
 // Receipt.Wait; or order.ErrNotFound if neither Postgres nor Redis knows of it. Then
 // it was never accepted, or Redis lost it, unless an Accept or Book of it is still
-// under way: to have it all the same, ask Accept or Book again. It changes nothing.
-// A server that does not answer is order.ErrUnavailable or
-// inventory.ErrUnavailable. It goes through all that is in flight of each SKU: it
-// is for single orders, not for polling by a crowd.
+// under way: to have it all the same, ask Accept or Book again. A SKU that was never
+// put on sale is order.ErrUnknownSKU. It changes nothing. A server that does not
+// answer is order.ErrUnavailable or inventory.ErrUnavailable. It goes through all
+// that is in flight of each SKU: it is for single orders, not for polling by a crowd.
 func (s *Service) Lookup(ctx context.Context, request Request) (order.Order, error) {
 	if err := inventory.CheckID("id", request.ID); err != nil {
 		return order.Order{}, err

@@ -25,10 +25,11 @@ const (
 // live order, so on a large table it takes long; its context alone bounds it.
 // Run makes the same comparison all the time, without the counting.
 //
-// Without an Inventory it compares what is in Orders. Under traffic there are always Unsettled deductions, and Uncounted units if
-// CancelTx is used; all else is a difference then too. A repair sweeps only those that are older than Config.SweepAfter.
-// What was repaired is among the differences of that call; call again to see
-// that they are gone. A server that does not answer is inventory.ErrUnavailable
+// Without an Inventory it compares what is in Orders. Under traffic there are always
+// Unsettled deductions, and Uncounted units if CancelTx is used; all else is a
+// difference then too. A repair sweeps only those that are older than
+// Config.SweepAfter. What was repaired is among the differences of that call; call
+// again to see that they are gone. A server that does not answer is inventory.ErrUnavailable
 // or order.ErrUnavailable; in a repair, order.ErrOutcomeUnknown.
 func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]Difference, error) {
 	if mode != DryRun && mode != Repair {

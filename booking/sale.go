@@ -13,8 +13,9 @@ import (
 // PutOnSale makes SKUs, all of them or none, at most order.MaxItems at once, in
 // a handful of round trips. When it returns, Postgres has them, and buyers find
 // their units, or do as soon as Redis can be reached. A SKU that is there as the
-// item says is no error; otherwise it is order.ErrAlreadyOnSale. A pool that is
-// not there is order.ErrUnknownSKU.
+// item says is no error; otherwise it is order.ErrAlreadyOnSale, and then no item of
+// the call is made, the new ones neither. A pool that is not there is
+// order.ErrUnknownSKU.
 func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -127,7 +128,7 @@ func (s *Service) adjust(ctx context.Context, adjustment order.Adjustment) error
 }
 
 // SetLimit changes how many units of a SKU one customer may have in live
-// orders: 1 to inventory.MaxQuantity, or order.NoLimit. Who has more keeps them.
+// orders: 1 to inventory.MaxQuantity, or order.NoLimit, not 0. Who has more keeps them.
 // The first limit of a SKU that was sold already goes through all orders while the
 // SKU is not sold: with hundreds of thousands of them that takes longer than
 // Config.Timeout, and fails; set a limit when the SKU is put on sale. It fails

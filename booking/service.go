@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"sync"
@@ -45,11 +46,10 @@ type Config struct {
 	// units are back within a second. Defaults to 1 second.
 	CheckEvery time.Duration
 
-	// SoldOutFor bounds for how long requests for a SKU that is sold out are
-	// refused by what this process was told, without asking again. Units that come
-	// back are seen at once in this process, and so late in others. Up to
-	// order.Reopening, the default, so that nobody is refused whose order is there.
-	// Negative is for no time at all.
+	// SoldOutFor is for how long, at most, this process says "sold out" from
+	// memory after Postgres said so. Units that come back are seen here at once, in
+	// other processes up to this much later. 0 means order.Reopening (50 ms), which
+	// is also the most; negative switches it off.
 	SoldOutFor time.Duration
 
 	// BeforeExpire, if there is one, is asked about every hold whose time is
@@ -60,8 +60,13 @@ type Config struct {
 	// and Extend say order.ErrHoldExpired, and Reclaim confirms.
 	BeforeExpire func(ctx context.Context, held order.Order) Expiry
 
-	// Backlog bounds how many orders this process has accepted that are not in
-	// Postgres yet: Accept says ErrOverloaded beyond it. Defaults to 10,000.
+	// HoldGrace bounds for how long after its time a hold is kept while
+	// BeforeExpire says NotYet; up to order.MaxHold. Defaults to 15 minutes.
+	HoldGrace time.Duration
+
+	// Backlog bounds how many orders this process has in hand for Accept: accepted
+	// and not in Postgres yet, or being accepted. Nobody waits for a place: Accept
+	// says ErrOverloaded beyond it. Defaults to 10,000.
 	Backlog int
 
 	// OnRefused, if there is one, hears of each accepted order that was refused
@@ -70,14 +75,9 @@ type Config struct {
 	// It may be called a second time, by this process or another one, where
 	// Postgres's answer to the writing was lost; and not at all where the process
 	// dies in between: the refusal stays written, with Order.Refused, and whoever
-	// asks is told. It is also called, by each process that finds it, if the ID was
-	// booked with another content meanwhile (order.ErrIdempotencyConflict). It may
-	// be called from many goroutines at once; its context ends after Timeout.
+	// asks is told. It is called from many goroutines at once; its context ends
+	// after Timeout.
 	OnRefused func(ctx context.Context, refused order.Order, why error)
-
-	// HoldGrace bounds for how long after its time a hold is kept while
-	// BeforeExpire says NotYet; up to order.MaxHold. Defaults to 15 minutes.
-	HoldGrace time.Duration
 }
 
 // Service sells. It takes units from the Inventory, if there is one, commits the
@@ -90,9 +90,11 @@ type Config struct {
 // nothing was touched. order.ErrOutcomeUnknown if a server did not answer, for
 // whatever reason: the call may have been carried out, may still be, or not at
 // all. Ask again with the same arguments. The cause is kept:
-// inventory.ErrUnavailable, order.ErrUnavailable, context.DeadlineExceeded.
-// Order, Orders and Stock change nothing: they say order.ErrUnavailable.
-// order.ErrNotMigrated if the database has no tables.
+// inventory.ErrUnavailable, order.ErrUnavailable, context.DeadlineExceeded. A context
+// that had ended before anything was sent is order.ErrOutcomeUnknown too:
+// errors.Is(err, context.Canceled) tells. Order, Orders, Stock, Stocks, Movements, Feed
+// and Lookup change nothing: they say order.ErrUnavailable. order.ErrNotMigrated if
+// the database has no tables.
 type Service struct {
 	config Config
 	log    *slog.Logger
@@ -125,6 +127,9 @@ func New(config Config) (*Service, error) {
 	if config.Orders == nil {
 		return nil, errors.New("booking: Config.Orders is missing")
 	}
+	if redis, ok := config.Inventory.(*inventory.Redis); ok && redis == nil {
+		return nil, errors.New("booking: Config.Inventory is a nil *inventory.Redis: leave it out to sell without Redis")
+	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
@@ -149,7 +154,7 @@ func New(config Config) (*Service, error) {
 		config.SoldOutFor = order.Reopening
 	}
 	if config.SoldOutFor > order.Reopening {
-		return nil, errors.New("booking: Config.SoldOutFor is above order.Reopening")
+		return nil, fmt.Errorf("booking: Config.SoldOutFor is %v, want at most order.Reopening, %v", config.SoldOutFor, order.Reopening)
 	}
 	if config.HoldGrace > order.MaxHold {
 		return nil, errors.New("booking: Config.HoldGrace is above order.MaxHold")
@@ -216,7 +221,8 @@ func (s *Service) bound(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, s.config.Timeout)
 }
 
-// Order returns one order. It fails with order.ErrNotFound.
+// Order returns one order. It fails with order.ErrNotFound, also for one that is
+// accepted and not in Postgres yet: Lookup tells these apart.
 func (s *Service) Order(ctx context.Context, id string) (order.Order, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()

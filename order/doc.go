@@ -22,7 +22,7 @@
 //	GRANT SELECT ON lastunit.migrations TO shop; -- if it calls Migrate, to see that it is done
 //	GRANT SELECT, UPDATE (ledger) ON lastunit.store TO shop;
 //	GRANT SELECT, INSERT, UPDATE ON lastunit.skus, lastunit.orders TO shop;
-//	GRANT SELECT, INSERT ON lastunit.adjustments, lastunit.movements TO shop;
+//	GRANT SELECT, INSERT ON lastunit.adjustments, lastunit.movement_batches TO shop;
 //	GRANT SELECT, INSERT, DELETE ON lastunit.fences TO shop;
 //	GRANT SELECT, UPDATE ON lastunit.partitions TO shop;
 //
@@ -62,8 +62,9 @@
 //
 // Every change of a SKU's counters is a [Movement], written in the transaction
 // that makes it, so that the sums are the counters. It is the outbox too: see
-// Feed. SetLedger(ctx, false) switches it off for a store: then a booking writes
-// one row less.
+// Feed. What a transaction moves of a SKU is one row of lastunit.movement_batches,
+// and a line for each movement in the view lastunit.movements. SetLedger(ctx, false)
+// switches it off for a store: then a commit writes one row less for each SKU.
 //
 // Don't write to the tables, but for one thing: a customer may be erased without the
 // ID being forgotten, as what a repeated request is compared with is a keyed

@@ -226,3 +226,48 @@ func TestLimitsReadTheirCustomer(t *testing.T) {
 		require.Less(t, read()-before, int64(1000), what)
 	}
 }
+
+// TestALargeLedgerIsReadInPart: a page costs what it holds, wherever it begins and
+// however large the ledger is, also in sessions that first read it while it was small.
+func TestALargeLedgerIsReadInPart(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	for _, exec := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec} {
+		pool := newPool(t, url, maxConns(1), mode(exec))
+		store := order.NewPostgres(pool)
+		sku := fmt.Sprint("floor", exec)
+		putOnSale(t, store, sku, 1_000_000)
+		read := func() (n int64) {
+			_, err := pool.Exec(t.Context(), "select pg_stat_force_next_flush()")
+			require.NoError(t, err)
+			require.NoError(t, pool.QueryRow(t.Context(), `select i.idx_tup_read + t.seq_tup_read
+				from pg_stat_user_indexes i join pg_stat_user_tables t on t.relid = i.relid
+				where i.schemaname = 'lastunit' and i.indexrelname = 'movement_batches_pkey'`).Scan(&n))
+			return n
+		}
+		check := func(rows, each int) {
+			t.Helper()
+			for i := range 8 { // until Postgres settles on a generic plan
+				after := int64(i * rows * each / 8)
+				before := read()
+				page, err := store.Movements(t.Context(), sku, after, 10)
+				require.NoError(t, err)
+				require.LessOrEqual(t, read()-before, int64(50), "movements after %d", after)
+				require.LessOrEqual(t, len(page), 10)
+				before = read()
+				page, _, err = store.Feed(t.Context(), order.Cursor{sku: after}, 10)
+				require.NoError(t, err)
+				require.LessOrEqual(t, read()-before, int64(100), "feed after %d", after)
+				require.LessOrEqual(t, len(page), 10)
+			}
+		}
+		check(1, 1)
+		const rows, each = 5000, 3
+		execute(t, url, fmt.Sprintf(`insert into lastunit.movement_batches (sku, first_number, last_number, moved_at, kinds, quantities, order_ids)
+			select '%s', 2 + (i - 1) * %[2]d, 1 + i * %[2]d, clock_timestamp(), '{held,confirmed,cancelled}', '{1,1,-1}', array[i::text, i::text, i::text]
+			from generate_series(1, %[3]d) i; update lastunit.skus set moved = 1 + %[2]d * %[3]d where sku = '%[1]s'`, sku, each, rows))
+		check(rows, each)
+		execute(t, url, "vacuum analyze lastunit.movement_batches")
+		check(rows, each)
+	}
+}

@@ -30,9 +30,7 @@ func (p *Postgres) Movements(ctx context.Context, sku string, after int64, limit
 		return nil, err
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) {
-		queueNoScan(batch)
-		batch.Queue("select "+movementColumns+" from lastunit.movements m where m.sku = $1 and m.number > $2 order by m.number limit $3",
-			sku, after, limit).Query(intoMovements(&movements))
+		batch.Queue("select "+movementColumns+" from lastunit.movements_after($1, $2, $3) m order by m.number", sku, after, limit).Query(intoMovements(&movements))
 	})
 	return movements, err
 }
@@ -61,13 +59,12 @@ func (p *Postgres) Feed(ctx context.Context, after Cursor, limit int) (movements
 			), heads as materialized (
 				select n.sku, n.after, h.moved_at, count(*) over () as news
 				from news n cross join lateral (
-					select m.moved_at from lastunit.movements m where m.sku = n.sku and m.number > n.after order by m.number limit 1) h
+					select b.moved_at from lastunit.movement_batches b
+					where b.sku = n.sku and b.last_number > n.after order by b.last_number limit 1) h
 				order by h.moved_at, n.sku limit $3
 			)
 			select `+movementColumns+`
-			from heads h cross join lateral (
-				select m.* from lastunit.movements m where m.sku = h.sku and m.number > h.after
-				order by m.number limit greatest(1, $3::bigint / h.news)) m
+			from heads h cross join lateral lastunit.movements_after(h.sku, h.after, greatest(1, $3::bigint / h.news)) m
 			order by h.moved_at, m.sku, m.number limit $3`, skus, numbers, limit).Query(intoMovements(&movements))
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package order_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,7 @@ type pair struct {
 	prefix string
 	epochs map[string][]int64      // the store's, by the model's
 	shape  map[string][]order.Line // what each SKU draws on, when it is put on sale
+	cursor order.Cursor
 }
 
 var (
@@ -172,6 +174,7 @@ func (p *pair) run() {
 		"Fence":      p.fence,
 		"BeginEpoch": p.beginEpoch,
 		"Ledger":     p.ledger,
+		"Movements":  p.movements,
 		"":           p.check, // after each of them
 	})
 }
@@ -335,6 +338,49 @@ func (p *pair) beginEpoch(t *rapid.T) {
 
 func (p *pair) ledger(t *rapid.T) {
 	p.NoError(p.store.SetLedger(context.Background(), rapid.IntRange(0, 3).Draw(t, "on") > 0))
+}
+
+// movements reads a SKU's movements from anywhere, by Movements and by Feed: they
+// are what is there of all.
+func (p *pair) movements(t *rapid.T) {
+	sku := p.prefix + someSKU.Draw(t, "sku")
+	all, err := p.store.Movements(context.Background(), sku, 0, order.MaxMovements)
+	p.NoError(err)
+	for i, m := range all {
+		p.Equal(sku, m.SKU)
+		p.Equal(int64(i)+1, m.Number)
+		p.True(i == 0 || !m.At.Before(all[i-1].At), "%+v", m)
+	}
+	after, limit := rapid.IntRange(0, len(all)).Draw(t, "after"), rapid.IntRange(1, len(all)+1).Draw(t, "limit")
+	page, err := p.store.Movements(context.Background(), sku, int64(after), limit)
+	p.NoError(err)
+	p.Equal(all[after:min(after+limit, len(all))], append(all[:0:0], page...))
+
+	_, cursor, err := p.store.Feed(context.Background(), p.cursor, order.MaxMovements) // what other runs have moved
+	for p.NoError(err); len(cursor) > 0 && cursor[sku] < int64(len(all)); p.NoError(err) {
+		_, cursor, err = p.store.Feed(context.Background(), cursor, order.MaxMovements)
+	}
+	p.cursor = cursor
+	if len(all) == 0 {
+		return
+	}
+	back := maps.Clone(cursor)
+	back[sku] = int64(after)
+	var fed []order.Movement
+	for {
+		page, next, err := p.store.Feed(context.Background(), back, limit)
+		p.NoError(err)
+		if len(page) == 0 {
+			break
+		}
+		for _, m := range page {
+			if m.SKU == sku {
+				fed = append(fed, m)
+			}
+		}
+		back = next
+	}
+	p.Equal(all[after:], append(all[:0:0], fed...))
 }
 
 // check compares the books.

@@ -9,9 +9,10 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-// Store is the durable side of a sale: it alone decides what is sold. [Postgres]
-// is the implementation; [Memory] behaves the same and keeps nothing.
-// ordertest.Run checks any other.
+// Store is for implementers: users of package booking need none of these methods.
+// It is the durable side of a sale: it alone decides what is sold. [Postgres] is the
+// implementation; [Memory] behaves the same and keeps nothing. ordertest.Run checks
+// any other.
 //
 // Every method is safe for concurrent use, and safe to repeat with the same
 // arguments: what was done is not done twice. Whatever is called in whatever

@@ -58,7 +58,7 @@ const grants = `
 grant usage on schema lastunit to ROLE;
 grant select, update (ledger) on lastunit.store to ROLE;
 grant select, insert, update on lastunit.skus, lastunit.orders to ROLE;
-grant select, insert on lastunit.adjustments, lastunit.movements to ROLE;
+grant select, insert on lastunit.adjustments, lastunit.movement_batches to ROLE;
 grant select, insert, delete on lastunit.fences to ROLE;
 grant select, update on lastunit.partitions to ROLE;
 `
@@ -103,8 +103,8 @@ func TestOneRightFewer(t *testing.T) {
 		{"update", "lastunit.orders"},
 		{"select", "lastunit.adjustments"},
 		{"insert", "lastunit.adjustments"},
-		{"select", "lastunit.movements"},
-		{"insert", "lastunit.movements"},
+		{"select", "lastunit.movement_batches"},
+		{"insert", "lastunit.movement_batches"},
 		{"select", "lastunit.fences"},
 		{"insert", "lastunit.fences"},
 		{"delete", "lastunit.fences"},

@@ -76,15 +76,19 @@ declare
     v_booked boolean[] := array_fill(true, array[cardinality(p_ids)]);   -- of each order
     v_existing text[];
     v_misdrawn integer[];
+    v_skus text[] := p_skus;
     v_plain boolean; -- nothing refuses an order
     b record;
 begin
     perform lastunit.enter(p_store);
+    -- To write to an array makes it one whose elements are found at once; else each
+    -- is looked for from the first one on, for every unit.
+    v_skus[1] := v_skus[1];
     -- Until the end of the transaction: to plan is dearer than to commit an order.
     perform set_config('plan_cache_mode', 'force_generic_plan', true);
 
     -- What the SKUs, now locked, mean for the batch as a whole.
-    select count(*) = cardinality(p_skus) as known,
+    select count(*) = cardinality(v_skus) as known,
         bool_and(s.allocated + s.asked <= s.capacity) as fitting,
         bool_and(s.epoch = s.first_epoch and s.epoch = s.last_epoch) as alive,
         bool_or(s.paused or s.opens_at is not null or s.closes_at is not null) as windowed,
@@ -101,7 +105,7 @@ begin
             select u.k, sum(u.quantity) as asked, min(nullif(u.epoch, 0)) as first_epoch, max(nullif(u.epoch, 0)) as last_epoch
             from (select unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity, unnest(p_unit_epochs) as epoch) u
             group by u.k
-        ) u join lastunit.skus s on s.sku = p_skus[u.k]
+        ) u join lastunit.skus s on s.sku = v_skus[u.k]
         order by s.sku for update of s
     ) s;
     -- The moment at which all of them are decided, as of which they are stored.
@@ -110,7 +114,7 @@ begin
         -- One that is not there has its place in the arrays all the same.
         select array_agg(s.customer_limit is not null order by u.k), array_agg(s.ledger order by u.k), array_agg(s.moved order by u.k)
         into b.limited, b.ledger, b.moved
-        from unnest(p_skus) with ordinality u(sku, k) left join lastunit.skus s on s.sku = u.sku;
+        from unnest(v_skus) with ordinality u(sku, k) left join lastunit.skus s on s.sku = u.sku;
     end if;
 
     -- Only now, under the locks: whoever had them before has committed.
@@ -126,22 +130,23 @@ begin
     -- if each SKU is there and has enough for all that the batch asks for, if no
     -- deduction and no draws are wrong, if everything is sold at the moment and
     -- nothing is reopening, and if each customer may have all that they ask for.
-    v_plain := b.known and b.fitting and b.alive and coalesce(b.reopens_at <= decided_at, true) and not exists (select from lastunit.fences f where f.sku = any(p_skus));
+    v_plain := b.known and b.fitting and b.alive and coalesce(b.reopens_at <= decided_at, true)
+        and not exists (select from lastunit.fences f where f.sku = any(v_skus));
     if b.drawing or p_unit_drawn is not null then
-        v_misdrawn := lastunit.misdrawn_orders(p_skus, p_unit_orders, p_unit_skus, p_unit_quantities, p_unit_drawn);
+        v_misdrawn := lastunit.misdrawn_orders(v_skus, p_unit_orders, p_unit_skus, p_unit_quantities, p_unit_drawn);
         v_plain := v_plain and v_misdrawn = '{}';
     end if;
     if v_plain and b.windowed then
         v_plain := not exists (
             select from lastunit.skus s
-            where s.sku = any(p_skus) and lastunit.closed_because(s.opens_at, s.closes_at, s.paused, decided_at) is not null);
+            where s.sku = any(v_skus) and lastunit.closed_because(s.opens_at, s.closes_at, s.paused, decided_at) is not null);
     end if;
     if v_plain and true = any(b.limited) then
-        v_plain := not lastunit.beyond_limits(p_customers, p_skus, p_unit_orders, p_unit_skus, p_unit_quantities);
+        v_plain := not lastunit.beyond_limits(p_customers, v_skus, p_unit_orders, p_unit_skus, p_unit_quantities);
     end if;
     if not v_plain then
         select d.* into v_booked, verdicts, deciding, lefts, again
-        from lastunit.decide_orders(p_customers, v_booked, v_misdrawn, p_skus, p_unit_orders, p_unit_numbers, p_unit_skus,
+        from lastunit.decide_orders(p_customers, v_booked, v_misdrawn, v_skus, p_unit_orders, p_unit_numbers, p_unit_skus,
             p_unit_quantities, p_unit_epochs, p_unit_seqs, decided_at) d;
     end if;
     if not true = any(v_booked) then
@@ -152,46 +157,64 @@ begin
     -- An ID that came in by other SKUs, or was cancelled, since we looked is an
     -- error of the primary key, after which the batch is decided anew: ON CONFLICT
     -- would look for each of them once more.
-    insert into lastunit.orders (id, customer, status, counted, digest, skus, quantities, drawn, consumed, limited,
-        expires_at, due_at, created_at, changed_at)
-    select o.id, o.customer, o.status, o.status, o.digest, o.skus, o.quantities, o.drawn, o.consumed, o.limited,
-        o.expires_at, o.expires_at, decided_at, decided_at
-    from (
-        select o.id, o.customer, o.digest, case when o.hold = 0 then 'confirmed' else 'held' end::lastunit.order_status as status,
-            case when o.hold <> 0 then decided_at + o.hold * interval '1 microsecond' end as expires_at,
-            array[p_skus[o.k]] as skus, array[o.quantity] as quantities, case when o.drawn > 0 then array[o.drawn] end as drawn,
-            case when o.epoch <> 0 then array[array[1, o.epoch, o.seq]] else '{}' end as consumed, b.limited[o.k] as limited
+    --
+    -- Two statements, as what is not executed costs a small batch its start.
+    if v_single then
+        insert into lastunit.orders (id, customer, status, counted, digest, skus, quantities, drawn, consumed, limited,
+            expires_at, due_at, created_at, changed_at)
+        select o.id, o.customer, o.status, o.status, o.digest, array[v_skus[o.k]], array[o.quantity],
+            case when o.drawn > 0 then array[o.drawn] end, case when o.epoch <> 0 then array[array[1, o.epoch, o.seq]] else '{}' end,
+            b.limited[o.k], o.expires_at, o.expires_at, decided_at, decided_at
         from (
-            select unnest(p_ids) as id, unnest(p_customers) as customer, unnest(p_digests) as digest, unnest(p_holds) as hold,
-                unnest(v_booked) as booked, unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity,
-                unnest(p_unit_drawn) as drawn, unnest(p_unit_epochs) as epoch, unnest(p_unit_seqs) as seq
+            select o.*, case when o.hold = 0 then 'confirmed' else 'held' end::lastunit.order_status as status,
+                case when o.hold <> 0 then decided_at + o.hold * interval '1 microsecond' end as expires_at
+            from (
+                select unnest(p_ids) as id, unnest(p_customers) as customer, unnest(p_digests) as digest, unnest(p_holds) as hold,
+                    unnest(v_booked) as booked, unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity,
+                    unnest(p_unit_drawn) as drawn, unnest(p_unit_epochs) as epoch, unnest(p_unit_seqs) as seq
+            ) o
+            where o.booked
         ) o
-        where v_single and o.booked
-        union all
-        select o.id, o.customer, o.digest, case when o.hold = 0 then 'confirmed' else 'held' end::lastunit.order_status,
-            case when o.hold <> 0 then decided_at + o.hold * interval '1 microsecond' end,
-            o.skus, o.quantities, o.drawn, o.consumed, o.limited
-        from lastunit.gather_units(p_ids, p_customers, p_digests, p_holds, v_booked, p_skus, b.limited,
-            p_unit_orders, p_unit_numbers, p_unit_skus, p_unit_quantities, p_unit_drawn, p_unit_epochs, p_unit_seqs) o
-        where not v_single
-    ) o
-    order by o.id;
+        order by o.id;
+    else
+        insert into lastunit.orders (id, customer, status, counted, digest, skus, quantities, drawn, consumed, limited,
+            expires_at, due_at, created_at, changed_at)
+        select o.id, o.customer, o.status, o.status, o.digest, o.skus, o.quantities, o.drawn, o.consumed, o.limited,
+            o.expires_at, o.expires_at, decided_at, decided_at
+        from (
+            select o.*, case when o.hold = 0 then 'confirmed' else 'held' end::lastunit.order_status as status,
+                case when o.hold <> 0 then decided_at + o.hold * interval '1 microsecond' end as expires_at
+            from lastunit.gather_units(p_ids, p_customers, p_digests, p_holds, v_booked, v_skus, b.limited,
+                p_unit_orders, p_unit_numbers, p_unit_skus, p_unit_quantities, p_unit_drawn, p_unit_epochs, p_unit_seqs) o
+        ) o
+        order by o.id;
+    end if;
 
     if true = any(b.ledger) then
-        if not v_single then
-            -- From here on these are of each unit.
-            p_ids := array(
-                select o.id
-                from unnest(p_unit_orders) with ordinality u(o, i) join unnest(p_ids) with ordinality o(id, i) on o.i = u.o
-                order by u.i);
+        if v_single and cardinality(v_skus) = 1 and true = all(v_booked) and (0 = all(p_holds) or 0 <> all(p_holds)) then
+            -- Most batches on a hot SKU: the row is there already.
+            insert into lastunit.movement_batches (sku, first_number, last_number, moved_at, kinds, quantities, order_ids)
+            values (v_skus[1], b.moved[1] + 1, b.moved[1] + cardinality(p_ids), decided_at,
+                array_fill(case when p_holds[1] = 0 then 'booked' else 'held' end::lastunit.movement_kind, array[cardinality(p_ids)]),
+                p_unit_quantities, p_ids);
+        else
+            if not v_single then
+                -- From here on these are of each unit.
+                p_ids := array(
+                    select o.id
+                    from unnest(p_unit_orders) with ordinality u(o, i) join unnest(p_ids) with ordinality o(id, i) on o.i = u.o
+                    order by u.i);
+            end if;
+            insert into lastunit.movement_batches (sku, first_number, last_number, moved_at, kinds, quantities, order_ids)
+            select v_skus[u.k], b.moved[u.k] + 1, b.moved[u.k] + count(*), decided_at,
+                array_agg(case when p_holds[u.o] = 0 then 'booked' else 'held' end::lastunit.movement_kind order by u.o),
+                array_agg(u.quantity order by u.o), array_agg(u.id order by u.o)
+            from (
+                select unnest(p_ids) as id, unnest(p_unit_orders) as o, unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity
+            ) u
+            where v_booked[u.o] and b.ledger[u.k]
+            group by u.k;
         end if;
-        insert into lastunit.movements (sku, number, kind, quantity, order_id, moved_at)
-        select p_skus[u.k], b.moved[u.k] + row_number() over (partition by u.k order by u.o),
-            case when p_holds[u.o] = 0 then 'booked' else 'held' end::lastunit.movement_kind, u.quantity, u.id, decided_at
-        from (
-            select unnest(p_ids) as id, unnest(p_unit_orders) as o, unnest(p_unit_skus) as k, unnest(p_unit_quantities) as quantity
-        ) u
-        where v_booked[u.o] and b.ledger[u.k];
     end if;
 
     update lastunit.skus s
@@ -207,7 +230,7 @@ begin
         where v_booked[u.o]
         group by u.k
     ) u
-    where s.sku = p_skus[u.k];
+    where s.sku = v_skus[u.k];
 end $$;
 -- +goose StatementEnd
 

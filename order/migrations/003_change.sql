@@ -207,20 +207,23 @@ end $$;
 create function lastunit.write_movements(p_orders integer[], p_kinds text[], p_ids text[], p_now timestamptz)
 returns void language sql set enable_seqscan = off set jit = off as $$
     with moves as (
-        select s.sku, s.moved + row_number() over (partition by s.sku order by m.n) as number, m.kind::lastunit.movement_kind as kind,
-            case when m.kind in ('cancelled', 'expired') then -l.quantity else l.quantity end as quantity, o.id
+        select s.sku, s.moved + 1 as first_number, s.moved + count(*) as last_number,
+            array_agg(m.kind::lastunit.movement_kind order by m.n) as kinds,
+            array_agg(case when m.kind in ('cancelled', 'expired') then -l.quantity else l.quantity end order by m.n) as quantities,
+            array_agg(o.id order by m.n) as order_ids
         from unnest(p_orders, p_kinds) with ordinality m(i, kind, n)
         join unnest(p_ids) with ordinality u(id, i) on u.i = m.i
         join lastunit.orders o on o.id = u.id
         cross join unnest(o.skus, o.quantities) l(sku, quantity)
         join lastunit.skus s on s.sku = l.sku
         where s.ledger
+        group by s.sku
     ), written as (
-        insert into lastunit.movements (sku, number, kind, quantity, order_id, moved_at)
-        select sku, number, kind, quantity, id, p_now from moves
+        insert into lastunit.movement_batches (sku, first_number, last_number, moved_at, kinds, quantities, order_ids)
+        select sku, first_number, last_number, p_now, kinds, quantities, order_ids from moves
     )
-    update lastunit.skus s set moved = m.number
-    from (select sku, max(number) as number from moves group by sku) m
+    update lastunit.skus s set moved = m.last_number
+    from moves m
     where s.sku = m.sku
 $$;
 -- +goose StatementEnd

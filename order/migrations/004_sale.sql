@@ -33,8 +33,8 @@ begin
         raise exception 'a SKU was put on sale meanwhile' using errcode = 'LU002';
     end if;
     if v_ledger then
-        insert into lastunit.movements (sku, number, kind, quantity, moved_at)
-        select i.sku, 1, 'on_sale', i.capacity, clock_timestamp() from unnest(p_skus, p_capacities) i(sku, capacity);
+        insert into lastunit.movement_batches (sku, first_number, last_number, moved_at, kinds, quantities)
+        select i.sku, 1, 1, clock_timestamp(), '{on_sale}', array[i.capacity] from unnest(p_skus, p_capacities) i(sku, capacity);
     end if;
 end $$;
 -- +goose StatementEnd
@@ -95,8 +95,9 @@ declare
 begin
     update lastunit.skus set moved = moved + 1 where sku = p_sku and ledger returning moved into v_number;
     if found then
-        insert into lastunit.movements (sku, number, kind, quantity, reason, reference, moved_at)
-        values (p_sku, v_number, p_kind::lastunit.movement_kind, p_quantity, nullif(p_reason, ''), nullif(p_reference, ''), clock_timestamp());
+        insert into lastunit.movement_batches (sku, first_number, last_number, moved_at, kinds, quantities, reason, reference)
+        values (p_sku, v_number, v_number, clock_timestamp(), array[p_kind::lastunit.movement_kind], array[p_quantity],
+            nullif(p_reason, ''), nullif(p_reference, ''));
     end if;
 end $$;
 -- +goose StatementEnd
@@ -185,12 +186,26 @@ end $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- movements_after are a SKU's first movements beyond a number. It reads row by
+-- row until it has enough, whatever the planner thinks of the table's size: sorted
+-- are the movements of one row at a time, as the rows come in order.
+create function lastunit.movements_after(p_sku text, p_after bigint, p_limit bigint) returns setof lastunit.movements
+language sql stable set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
+    select b.sku, b.first_number + m.i - 1, m.kind, m.quantity, m.order_id, b.reason, b.reference, b.moved_at
+    from lastunit.movement_batches b, unnest(b.kinds, b.quantities, b.order_ids) with ordinality m(kind, quantity, order_id, i)
+    where b.sku = p_sku and b.last_number > p_after and b.first_number + m.i - 1 > p_after
+    order by b.last_number, m.i limit p_limit
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- moved_units is what the movements of SKUs add up to, for those with a ledger.
 create function lastunit.moved_units(p_skus text[]) returns table (sku text, capacity bigint, allocated bigint) language sql stable as $$
     select s.sku,
         coalesce(sum(m.quantity) filter (where m.kind in ('on_sale', 'capacity', 'restock', 'write_off')), 0)::bigint,
         coalesce(sum(m.quantity) filter (where m.kind in ('held', 'booked', 'reclaimed', 'cancelled', 'expired', 'recounted')), 0)::bigint
-    from lastunit.skus s left join lastunit.movements m on m.sku = s.sku
+    from lastunit.skus s
+    left join (lastunit.movement_batches b cross join unnest(b.kinds, b.quantities) m(kind, quantity)) on b.sku = s.sku
     where s.ledger and s.sku = any(p_skus)
     group by s.sku
 $$;

@@ -3,11 +3,13 @@ package ordertest
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -163,6 +165,197 @@ var ledgerTests = []test{
 		none, err := s.store.Movements(s.ctx, s.name+"nothing", 0, 10)
 		s.NoError(err)
 		s.Empty(none)
+	}},
+	{"page by page through batches", func(s *shop) {
+		// What one transaction moves is stored together: pages begin and end
+		// anywhere in it.
+		sku, n := s.sku("floor", 1000), 0
+		for _, size := range []int{3, 1, 40, 1, 7} {
+			var commits []order.Commit
+			for range size {
+				n++
+				c := s.deducted(fmt.Sprint(n), line(sku, int64(n%3)+1))
+				if n%5 == 0 {
+					c = held(c, later)
+				}
+				commits = append(commits, c)
+			}
+			s.commit(commits...)
+		}
+		s.change(order.Change{ID: s.id("5"), Action: order.Confirm}, order.Change{ID: s.id("7"), Action: order.Cancel})
+		all := s.movements(sku)
+		s.Len(all, 1+52+2)
+		for i, m := range all[1:53] {
+			kind := order.MovedBooked
+			if (i+1)%5 == 0 {
+				kind = order.MovedHeld
+			}
+			s.Equal(order.Movement{
+				SKU: sku, Number: int64(i) + 2, Kind: kind, Quantity: int64((i+1)%3) + 1, OrderID: s.id(fmt.Sprint(i + 1)),
+			}, s.moment(m))
+		}
+		for after := range len(all) + 2 {
+			for _, limit := range []int{1, 2, 6, 39, 41, 100} {
+				page, err := s.store.Movements(s.ctx, sku, int64(after), limit)
+				s.NoError(err)
+				from := min(after, len(all))
+				s.Equal(all[from:min(from+limit, len(all))], append([]order.Movement{}, page...))
+			}
+		}
+		past, err := s.store.Movements(s.ctx, sku, math.MaxInt64, order.MaxMovements)
+		s.NoError(err)
+		s.Empty(past)
+	}},
+	{"of a batch of which some are refused", func(s *shop) {
+		sku := s.sku("floor", 6)
+		s.book(s.deducted("there", line(sku, 1)))
+		s.commit(
+			s.deducted("1", line(sku, 1)), s.deducted("2", line(sku, 9)), s.deducted("there", line(sku, 1)),
+			held(s.deducted("3", line(sku, 2)), later), s.deducted("4", line(sku, 3)), s.deducted("5", line(sku, 2)),
+		)
+		var got []order.Movement
+		for _, m := range s.movements(sku)[2:] {
+			got = append(got, s.moment(m))
+		}
+		s.Equal([]order.Movement{
+			{SKU: sku, Number: 3, Kind: order.MovedBooked, Quantity: 1, OrderID: s.id("1")},
+			{SKU: sku, Number: 4, Kind: order.MovedHeld, Quantity: 2, OrderID: s.id("3")},
+			{SKU: sku, Number: 5, Kind: order.MovedBooked, Quantity: 2, OrderID: s.id("5")},
+		}, got)
+	}},
+	{"of a batch of many SKUs", func(s *shop) {
+		var skus []string
+		for i := range 30 {
+			skus = append(skus, s.sku(fmt.Sprintf("%02d", i), 1000))
+		}
+		start := s.end()
+		for round, lines := range []int{1, 1, 3} {
+			var commits []order.Commit
+			for i := range 200 {
+				var wants []order.Line
+				for l := range lines {
+					wants = append(wants, line(skus[(i*7+l)%(len(skus)-l)+l], int64(l)+1))
+				}
+				slices.SortFunc(wants, func(a, b order.Line) int { return strings.Compare(a.SKU, b.SKU) })
+				wants = slices.CompactFunc(wants, func(a, b order.Line) bool { return a.SKU == b.SKU })
+				c := s.direct(fmt.Sprint(round, "-", i), wants...)
+				if round > 0 && i%2 == 0 {
+					c = held(c, later)
+				}
+				commits = append(commits, c)
+			}
+			s.commit(commits...)
+			read := make(map[string][]order.Movement)
+			all, next := s.feed(start, 33)
+			start = next
+			for _, m := range all {
+				read[m.SKU] = append(read[m.SKU], s.moment(m))
+			}
+			for _, sku := range skus {
+				var want []order.Movement
+				for _, c := range commits {
+					for _, l := range c.Order.Lines {
+						if l.SKU != sku {
+							continue
+						}
+						kind := order.MovedBooked
+						if c.Hold > 0 {
+							kind = order.MovedHeld
+						}
+						want = append(want, order.Movement{SKU: sku, Kind: kind, Quantity: l.Quantity, OrderID: c.Order.ID})
+					}
+				}
+				moved := s.movements(sku)
+				for i := range want {
+					want[i].Number = int64(len(moved)-len(want)+i) + 1
+				}
+				s.Equal(want, read[sku])
+			}
+		}
+	}},
+	{"of the largest batch", func(s *shop) {
+		sku := s.sku("floor", order.MaxCommits)
+		var commits []order.Commit
+		for i := range order.MaxCommits {
+			// The longest IDs, as all of it is kept in one place.
+			commits = append(commits, s.deducted(strings.Repeat("x", inventory.MaxIDBytes-len(s.id(""))-4)+fmt.Sprintf("%04d", i), line(sku, 1)))
+		}
+		s.commit(commits...)
+		all := s.movements(sku)
+		s.Len(all, order.MaxCommits+1)
+		for i, m := range all[1:] {
+			s.Equal(commits[i].Order.ID, m.OrderID)
+		}
+		page, err := s.store.Movements(s.ctx, sku, order.MaxCommits-1, 5)
+		s.NoError(err)
+		s.Equal(all[order.MaxCommits-1:], page)
+	}},
+	{"changes between batches", func(s *shop) {
+		a, b := s.sku("a", 100), s.sku("b", 100)
+		var want []string
+		moved := func(kind order.MovementKind, quantity int, ids ...string) {
+			for _, id := range ids {
+				want = append(want, fmt.Sprintf("%s %d %s", kind, quantity, s.id(id)))
+			}
+		}
+		s.commit(held(s.deducted("1", line(a, 2)), later), held(s.deducted("2", line(a, 2), line(b, 1)), later), s.direct("3", line(a, 2)))
+		moved(order.MovedHeld, 2, "1", "2")
+		moved(order.MovedBooked, 2, "3")
+		s.change(
+			order.Change{ID: s.id("2"), Action: order.Confirm}, order.Change{ID: s.id("3"), Action: order.Cancel},
+			order.Change{ID: s.id("1"), Action: order.Extend, Hold: later}, order.Change{ID: s.id("1x"), Action: order.Confirm},
+		)
+		moved(order.MovedConfirmed, 2, "2")
+		moved(order.MovedCancelled, -2, "3")
+		s.commit(s.deducted("4", line(a, 2)), held(s.deducted("5", line(a, 2)), soon))
+		moved(order.MovedBooked, 2, "4")
+		moved(order.MovedHeld, 2, "5")
+		o, err := s.store.Order(s.ctx, s.id("5"))
+		s.NoError(err)
+		s.past(a, o.ExpiresAt)
+		s.change(
+			order.Change{ID: s.id("1"), Action: order.Cancel}, order.Change{ID: s.id("5"), Action: order.Expire},
+			order.Change{ID: s.id("2"), Action: order.Cancel},
+		)
+		moved(order.MovedCancelled, -2, "1")
+		moved(order.MovedExpired, -2, "5")
+		moved(order.MovedCancelled, -2, "2")
+		s.done("5", order.Reclaim)
+		moved(order.MovedReclaimed, 2, "5")
+		var got []string
+		for _, m := range s.movements(a)[1:] {
+			got = append(got, fmt.Sprintf("%s %d %s", m.Kind, m.Quantity, m.OrderID))
+		}
+		s.Equal(want, got)
+		s.kinds(b, order.MovedOnSale, order.MovedHeld, order.MovedConfirmed, order.MovedCancelled)
+	}},
+	{"recounted after batches", func(s *shop) {
+		s.silent = true
+		sku := s.sku("floor", 100)
+		batch := func(name string) {
+			var commits []order.Commit
+			for i := range 10 {
+				commits = append(commits, s.deducted(fmt.Sprint(name, i), line(sku, 2)))
+			}
+			s.commit(commits...)
+		}
+		batch("a")
+		_, err := s.store.Recount(s.ctx, sku)
+		s.NoError(err)
+		s.Len(s.movements(sku), 11, "nothing was wrong")
+		s.NoError(s.store.SetLedger(s.ctx, false))
+		defer func() { s.NoError(s.store.SetLedger(s.ctx, true)) }()
+		batch("b")
+		s.cancel("a3")
+		s.NoError(s.store.SetLedger(s.ctx, true))
+		s.Len(s.movements(sku), 12)
+		s.Equal(order.Movement{
+			SKU: sku, Number: 12, Kind: order.MovedRecounted, Quantity: 18, Reason: "ledger switched on",
+		}, s.moment(s.movements(sku)[11]))
+		batch("c")
+		_, err = s.store.Recount(s.ctx, sku)
+		s.NoError(err)
+		s.Len(s.movements(sku), 22, "nothing was wrong")
 	}},
 	{"feed", func(s *shop) {
 		start := s.end()

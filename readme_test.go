@@ -2,10 +2,13 @@ package lastunit_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,23 +27,31 @@ import (
 )
 
 // The README's code, so that it compiles.
-func start(ctx context.Context, redisClient redis.UniversalClient, pool *pgxpool.Pool) (*booking.Service, error) {
+func start(ctx context.Context, pool *pgxpool.Pool, work *sync.WaitGroup) (*booking.Service, error) {
 	if err := order.Migrate(ctx, pool); err != nil {
 		return nil, err
 	}
 	shop, err := booking.New(booking.Config{
-		Inventory: inventory.NewRedis(redisClient),
-		Orders:    order.NewPostgres(pool),
+		Orders: order.NewPostgres(pool),
+		// Inventory: inventory.NewRedis(redisClient), for crowds larger than the stock
 	})
 	if err != nil {
 		return nil, err
 	}
-	go shop.Run(ctx) // in every process
+	work.Go(func() { _ = shop.Run(ctx) }) // in every process; work is a sync.WaitGroup
 
 	err = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1000})
 	if errors.Is(err, order.ErrAlreadyOnSale) {
-		err = nil // it was changed since: what is there counts
+		err = nil // it was changed since: what is there counts; of several items none was made
 	}
+	return shop, err
+}
+
+func withRedis(redisClient redis.UniversalClient, pool *pgxpool.Pool) (*booking.Service, error) {
+	shop, err := booking.New(booking.Config{
+		Inventory: inventory.NewRedis(redisClient),
+		Orders:    order.NewPostgres(pool),
+	})
 	return shop, err
 }
 
@@ -52,10 +63,10 @@ func sell(ctx context.Context, shop *booking.Service) error {
 	switch {
 	case err == nil: // o is in Postgres
 		fmt.Println(o.Status)
-	case errors.Is(err, inventory.ErrSoldOut): // nothing was taken
+	case errors.Is(err, inventory.ErrSoldOut): // nothing was taken; held units count as sold, and may come back
 	case errors.Is(err, inventory.ErrTryAgain): // units in flight may come back within seconds
 	case errors.Is(err, order.ErrOutcomeUnknown): // ask again with the same ID
-	default: // a bad request, an unknown SKU, an ID used for another order, …: see Book
+	default: // a bad request, an unknown SKU, an ID cancelled or used for another order, …: see Book
 	}
 	return err
 }
@@ -75,13 +86,21 @@ func pay(ctx context.Context, shop *booking.Service, request booking.Request, pa
 	return o, err
 }
 
-func accept(ctx context.Context, shop *booking.Service, request booking.Request, show func(booking.Receipt)) (order.Order, error) {
-	receipt, err := shop.Accept(ctx, request) // ErrOverloaded: too many are waiting already
+func accept(w http.ResponseWriter, r *http.Request, shop *booking.Service, request booking.Request) error {
+	receipt, err := shop.Accept(r.Context(), request) // ErrOverloaded: too many are waiting already
 	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted) // "we have your order, a confirmation follows"
+	return json.NewEncoder(w).Encode(receipt)
+}
+
+func becameOf(r *http.Request, shop *booking.Service) (order.Order, error) {
+	var request booking.Request
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
 		return order.Order{}, err
 	}
-	show(receipt)            // "we have your order, a confirmation follows"
-	return receipt.Wait(ctx) // or Done, or Lookup in any process, or Config.OnRefused
+	return shop.Lookup(r.Context(), request) // ErrPending: ask again in some seconds
 }
 
 func payInTransaction(ctx context.Context, shop *booking.Service, pool *pgxpool.Pool, id string) error {
@@ -157,7 +176,8 @@ func TestREADME(t *testing.T) {
 		require.True(t, ok)
 		assert.Contains(t, squeeze(string(code)), squeeze(snippet))
 	}
-	_, _, _, _, _, _, _ = start, sell, pay, accept, payInTransaction, terms, publish
+	_, _, _, _, _ = start, withRedis, sell, pay, accept
+	_, _, _, _ = becameOf, payInTransaction, terms, publish
 }
 
 // squeeze makes the indentation of no account.

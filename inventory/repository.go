@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// InventoryRepository is the fast side of a sale: it holds a supply of units
-// for each SKU and deducts from it at once. What it holds may be lost at any
-// moment; the durable side (package order) decides what is sold, and gives it a
-// new supply. [Redis] is the implementation, and [Memory] one for tests;
-// inventorytest.Run checks any other.
+// InventoryRepository is for implementers: users of package booking need none of
+// these methods. It is the fast side of a sale: it holds a supply of units for each
+// SKU and deducts from it at once. What it holds may be lost at any moment; the
+// durable side (package order) decides what is sold, and gives it a new supply.
+// [Redis] is the implementation, and [Memory] one for tests; inventorytest.Run
+// checks any other.
 //
 // Every method is safe for concurrent use, and safe to repeat with the same
 // arguments, also when an earlier call with them failed, is still under way, or

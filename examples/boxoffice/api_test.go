@@ -216,6 +216,14 @@ func TestFacts(t *testing.T) {
 			`{"code":"busy","message":"` + order.ErrBusy.Error() + `, try again","id":"4711"}`,
 		},
 		{
+			&failed{"4711", fmt.Errorf("%w: 10000 are waiting", booking.ErrOverloaded)}, 503,
+			`{"code":"overloaded","message":"` + booking.ErrOverloaded.Error() + `","id":"4711"}`,
+		},
+		{
+			&failed{"4711", &order.RefusedError{ID: "4711", Refusal: order.Refusal{Why: order.WhyUnknown, SKU: "a"}}}, 409,
+			`{"code":"refused","message":"order \"4711\": refused after it was accepted: SKU \"a\": unknown SKU","id":"4711","sku":"a"}`,
+		},
+		{
 			&failed{"adjustment", &order.AdjustmentError{ID: "adjustment", Err: order.ErrIdempotencyConflict}}, 409,
 			`{"code":"idempotency_conflict","message":"the ID was used for something else","id":"adjustment"}`,
 		},

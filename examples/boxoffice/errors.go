@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -51,7 +52,7 @@ func (e *failed) Unwrap() error { return e.err }
 // address of a server, goes to the log alone.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := explain(r, err)
-	if p.status >= 500 && p.Code != "try_again" && p.Code != "busy" && r.Context().Err() == nil {
+	if p.status >= 500 && p.Code != "try_again" && p.Code != "busy" && p.Code != "overloaded" && r.Context().Err() == nil {
 		a.log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)
 	}
 	writeProblem(w, p)
@@ -83,11 +84,17 @@ func kind(r *http.Request, err error) *problem {
 	var window *inventory.WindowError
 	var expired *order.HoldExpiredError
 	var invalid *inventory.InvalidError
+	var refused *order.RefusedError
 	var ofSKU *order.SKUError
 	switch {
 	// It comes first: what caused it may look like one of the others.
 	case errors.Is(err, order.ErrOutcomeUnknown):
 		return &problem{status: http.StatusServiceUnavailable, Code: "outcome_unknown", Message: "it may have been done or not: send the same request again, with the same ID"}
+	// So does this one: it is the error of its reason too, and unlike that for good.
+	case errors.As(err, &refused):
+		return &problem{status: http.StatusConflict, Code: "refused", SKU: refused.SKU}
+	case errors.Is(err, booking.ErrOverloaded):
+		return &problem{status: http.StatusServiceUnavailable, Code: "overloaded", Message: booking.ErrOverloaded.Error()}
 	case errors.As(err, &short):
 		p := &problem{status: http.StatusConflict, Code: "sold_out", SKU: short.SKU, Requested: &short.Requested, Available: &short.Available}
 		if errors.Is(err, inventory.ErrTryAgain) {

@@ -53,7 +53,7 @@ const maxNotes = 10
 // print writes the figures of a rush.
 func (r *rushed) print(w io.Writer) {
 	slices.Sort(r.latencies)
-	fmt.Fprintf(w, "buyers %d: accepted %d, sold out %d, failed %d; retries %d\n",
+	fmt.Fprintf(w, "buyers %d: booked %d, sold out %d, failed %d; retries %d\n",
 		len(r.latencies), len(r.booked), r.soldOut, len(r.failed), r.retries)
 	fmt.Fprintf(w, "%.2f s: %.0f buyers/s; %.0f bookings/s until the last unit was sold\n",
 		r.seconds, float64(len(r.latencies))/r.seconds, float64(len(r.booked))/max(r.selling, 1e-3))

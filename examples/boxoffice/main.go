@@ -2,7 +2,8 @@
 //
 // Without flags it needs no servers: Redis and the orders are inside the
 // process, and gone with it. With -redis and -postgres, or REDIS_URL and
-// DATABASE_URL, it runs on real ones, in any number of processes.
+// DATABASE_URL, it runs on real ones, in any number of processes. With -postgres
+// alone it sells without Redis.
 //
 //	go run ./examples/boxoffice
 //	curl -H 'Content-Type: application/json' -d '{"sku":"floor","capacity":4}' localhost:8080/api/v1/events
@@ -91,12 +92,13 @@
 //	     paused                 sku
 //	     hold_expired           expired_at, and left: the units of each SKU
 //	     cancelled
+//	     refused                sku: it had been accepted, and is refused for good
 //	     idempotency_conflict   the ID was used for something else
 //	     already_on_sale        with other terms
 //	413  too_large
 //	415  unsupported_media_type
 //	422  rejected               by a constraint of the database
-//	503  try_again, busy, unavailable, outcome_unknown
+//	503  try_again, busy, overloaded, unavailable, outcome_unknown
 //	                            ask again, with the same ID; Retry-After says when
 //
 // GET /healthz says whether the servers behind it answer:

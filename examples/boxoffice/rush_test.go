@@ -28,7 +28,7 @@ func TestRushEmbedded(t *testing.T) {
 	code := run(t.Context(), []string{"-rush", "2000", "-capacity", "100", "-at-once", "100"}, environment(), &stdout, &stderr)
 	require.Equal(t, 0, code, stderr.String())
 	assert.Equal(t, "audit: capacity=100 sold=100 oversold=0 lost=0 drift=0", lastLine(t, stdout.String()))
-	assert.Contains(t, stdout.String(), "buyers 2000: accepted 100, sold out 1900, failed 0;")
+	assert.Contains(t, stdout.String(), "buyers 2000: booked 100, sold out 1900, failed 0;")
 }
 
 // More than enough for everybody, and nothing at all.
@@ -53,6 +53,16 @@ func TestRushOnRealServers(t *testing.T) {
 	code := run(t.Context(), []string{"-rush", "5000", "-capacity", "300", "-prefix", t.Name()},
 		environment("REDIS_URL="+redis.URL(), "DATABASE_URL="+database), &stdout, &stderr)
 	require.Equal(t, 0, code, stderr.String())
+	assert.Equal(t, "audit: capacity=300 sold=300 oversold=0 lost=0 drift=0", lastLine(t, stdout.String()))
+}
+
+func TestRushOnPostgresAlone(t *testing.T) {
+	t.Parallel()
+	database := servertest.SharedPostgres(t).Database(t)
+	var stdout, stderr strings.Builder
+	code := run(t.Context(), []string{"-rush", "5000", "-capacity", "300", "-postgres", database}, environment(), &stdout, &stderr)
+	require.Equal(t, 0, code, stderr.String())
+	assert.Contains(t, stdout.String(), "(on PostgreSQL alone)")
 	assert.Equal(t, "audit: capacity=300 sold=300 oversold=0 lost=0 drift=0", lastLine(t, stdout.String()))
 }
 

@@ -30,7 +30,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	flags := flag.NewFlagSet("boxoffice", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` to listen on; with -rush, a free port unless given")
-	flags.StringVar(&s.redis, "redis", "", "`URL` of Redis; defaults to $REDIS_URL. Without it and -postgres, all is inside the process")
+	flags.StringVar(&s.redis, "redis", "", "`URL` of Redis; defaults to $REDIS_URL. Without it PostgreSQL alone sells, and without both all is inside the process")
 	flags.StringVar(&s.postgres, "postgres", "", "`URL` of PostgreSQL; defaults to $DATABASE_URL")
 	flags.StringVar(&s.prefix, "prefix", inventory.DefaultKeyPrefix, "what the keys in Redis begin with")
 	flags.StringVar(&s.imports, "import", "", "CSV `file` whose items are put on sale before it opens; one that is on sale in another way is an error")
@@ -56,8 +56,6 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	switch {
 	case s.redis != "" && s.postgres == "":
 		return s, errors.New("there is a Redis (-redis or REDIS_URL) but no PostgreSQL: give -postgres or DATABASE_URL too, or neither")
-	case s.redis == "" && s.postgres != "":
-		return s, errors.New("there is a PostgreSQL (-postgres or DATABASE_URL) but no Redis: give -redis or REDIS_URL too, or neither")
 	case given["import"] && s.imports == "":
 		return s, errors.New("-import is empty, want a file")
 	case given["rush"] && s.rush < 1:
@@ -78,7 +76,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 
 // stores opens the stores that the settings name.
 func (s settings) stores(ctx context.Context) (*stores, error) {
-	if s.redis == "" {
+	if s.postgres == "" {
 		return embedded(s.prefix)
 	}
 	return connect(ctx, s.redis, s.postgres, s.prefix)

@@ -34,6 +34,10 @@ func TestSettings(t *testing.T) {
 	assert.Equal(t, "redis://flag", s.redis, "flags win")
 	assert.Equal(t, "postgres://env", s.postgres)
 
+	s, err = parse([]string{"-postgres", "postgres://flag"}, environment(), &strings.Builder{})
+	require.NoError(t, err)
+	assert.Equal(t, settings{listen: "127.0.0.1:8080", postgres: "postgres://flag", prefix: "lastunit", capacity: 1000, atOnce: 500}, s, "Redis is no must")
+
 	s, err = parse([]string{"-rush", "5", "-capacity", "3", "-at-once", "2"}, environment(), &strings.Builder{})
 	require.NoError(t, err)
 	assert.Equal(t, settings{listen: "127.0.0.1:0", prefix: "lastunit", rush: 5, capacity: 3, atOnce: 2}, s)
@@ -50,9 +54,7 @@ func TestBadSettings(t *testing.T) {
 		want string
 	}{
 		{args: []string{"-redis", "redis://:hunter2@r"}, want: "but no PostgreSQL"},
-		{args: []string{"-postgres", "postgres://u:hunter2@p"}, want: "but no Redis"},
 		{env: []string{"REDIS_URL=redis://:hunter2@r"}, want: "but no PostgreSQL"},
-		{env: []string{"DATABASE_URL=postgres://u:hunter2@p"}, want: "but no Redis"},
 		{args: []string{"-rush", "0"}, want: "-rush is 0"},
 		{args: []string{"-rush", "-5"}, want: "-rush is -5"},
 		{args: []string{"-capacity", "5"}, want: "are for -rush"},
@@ -91,6 +93,7 @@ func TestErrorsShowNoPassword(t *testing.T) {
 		"no PostgreSQL":     {redis.URL(), "postgres://u:hunter2@" + closed + "/db?sslmode=disable", "PostgreSQL cannot be reached"},
 		"wrong password":    {"redis://:hunter2@" + redis.Addr(), database, "Redis cannot be reached"},
 		"wrong password 2":  {redis.URL(), "postgres://postgres:hunter2@" + ofPostgres + "/postgres?sslmode=disable", "PostgreSQL cannot be reached"},
+		"PostgreSQL alone":  {"", "postgres://u:hunter2@" + closed + "/db?sslmode=disable", "PostgreSQL cannot be reached"},
 		"no such database":  {redis.URL(), strings.Replace(database, "?", "x?", 1), "PostgreSQL cannot be reached"},
 		"bad Redis URL":     {"redis://:hunter2/@x:y", database, "the URL of Redis is wrong"},
 		"bad Redis scheme":  {"http://:hunter2@x", database, "the URL of Redis is wrong"},

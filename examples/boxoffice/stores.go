@@ -17,8 +17,8 @@ import (
 
 // stores are the two sides of the sale.
 type stores struct {
-	name      string // for people
-	inventory inventory.InventoryRepository
+	name      string                        // for people
+	inventory inventory.InventoryRepository // nil if PostgreSQL alone sells
 	orders    order.Store
 	ping      func(context.Context) error
 	close     func()
@@ -48,50 +48,49 @@ const (
 	// The others are for what is not gathered: cancels, lists and single orders.
 	poolConnections = 16
 
-	// Every booking is a call to Redis of its own, and waits for a connection.
-	redisConnections = 64
+	// Deductions of one process go to Redis together too, so a few are enough.
+	redisConnections = 32
 
 	pingTimeout    = 5 * time.Second
 	migrateTimeout = time.Minute
 )
 
-// connect opens real servers, and makes the tables where they are missing.
+// connect opens real servers, and makes the tables where they are missing. Without
+// the URL of a Redis, PostgreSQL alone sells.
 func connect(ctx context.Context, redisURL, postgresURL, prefix string) (*stores, error) {
 	// What the parsers say quotes the URL, and with it the password.
-	redisOptions, err := redis.ParseURL(redisURL)
-	if err != nil {
-		return nil, errors.New("the URL of Redis is wrong: want redis://user:password@host:port/database")
+	var redisOptions *redis.Options
+	if redisURL != "" {
+		var err error
+		if redisOptions, err = redis.ParseURL(redisURL); err != nil {
+			return nil, errors.New("the URL of Redis is wrong: want redis://user:password@host:port/database")
+		}
+		// A call ends at its own deadline, not at the client's.
+		redisOptions.ContextTimeoutEnabled = true
+		if !strings.Contains(redisURL, "pool_size=") {
+			redisOptions.PoolSize = redisConnections
+		}
 	}
 	poolConfig, err := pgxpool.ParseConfig(postgresURL)
 	if err != nil {
 		return nil, errors.New("the URL of PostgreSQL is wrong: want postgres://user:password@host:port/database")
 	}
-	// A call ends at its own deadline, not at the client's.
-	redisOptions.ContextTimeoutEnabled = true
-	if !strings.Contains(redisURL, "pool_size=") {
-		redisOptions.PoolSize = redisConnections
-	}
 	if !strings.Contains(postgresURL, "pool_max_conns=") {
 		poolConfig.MaxConns = poolConnections
 	}
 
-	client := redis.NewClient(redisOptions)
 	pool, err := pgxpool.NewWithConfig(ctx, poolConfig)
 	if err != nil {
-		client.Close()
 		return nil, named("PostgreSQL", err)
 	}
 	on := &stores{
-		name:      "(on Redis and PostgreSQL)",
-		inventory: inventory.NewRedis(client, inventory.WithKeyPrefix(prefix)),
-		orders:    order.NewPostgres(pool),
-		ping: func(ctx context.Context) error {
-			return errors.Join(named("Redis", client.Ping(ctx).Err()), named("PostgreSQL", pool.Ping(ctx)))
-		},
-		close: func() {
-			pool.Close()
-			client.Close()
-		},
+		name:   "(on PostgreSQL alone)",
+		orders: order.NewPostgres(pool),
+		ping:   func(ctx context.Context) error { return named("PostgreSQL", pool.Ping(ctx)) },
+		close:  pool.Close,
+	}
+	if redisOptions != nil {
+		on.addRedis(redis.NewClient(redisOptions), prefix)
 	}
 	if err := prepare(ctx, on, pool); err != nil {
 		on.close()
@@ -100,7 +99,21 @@ func connect(ctx context.Context, redisURL, postgresURL, prefix string) (*stores
 	return on, nil
 }
 
-// prepare makes sure that both servers are there, and the tables.
+// addRedis lets Redis answer before PostgreSQL is asked.
+func (s *stores) addRedis(client *redis.Client, prefix string) {
+	ping, closeOthers := s.ping, s.close
+	s.name = "(on Redis and PostgreSQL)"
+	s.inventory = inventory.NewRedis(client, inventory.WithKeyPrefix(prefix))
+	s.ping = func(ctx context.Context) error {
+		return errors.Join(named("Redis", client.Ping(ctx).Err()), ping(ctx))
+	}
+	s.close = func() {
+		closeOthers()
+		client.Close()
+	}
+}
+
+// prepare makes sure that the servers are there, and the tables.
 func prepare(ctx context.Context, on *stores, pool *pgxpool.Pool) error {
 	pinging, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()

@@ -17,12 +17,12 @@ import (
 func main() { run(context.Background(), os.Stdout) }
 
 func run(ctx context.Context, w io.Writer) {
-	shop, err := booking.New(booking.Config{Inventory: inventory.NewMemory(), Orders: order.NewMemory()})
+	shop, err := booking.New(booking.Config{Orders: order.NewMemory()})
 	must(err)
 	must(shop.PutOnSale(ctx, order.Item{SKU: "seat", Capacity: 2}))
 	working, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
-	work.Go(func() { must(shop.Run(working)) }) // keeps the two sides equal
+	work.Go(func() { must(shop.Run(working)) }) // ends holds, and more
 	defer func() { stop(); work.Wait() }()
 
 	book := func(buyer, does string) {

@@ -26,10 +26,9 @@ import (
 // Book would have said at once.
 //
 // When is the order decided before the answer? Where a SKU or one of its pools has a
-// customer's limit, as only Postgres knows what the customer has; for a tenth of a
-// second after units came back to a SKU that was sold out, as others may still say
-// so; and always with Config.Inventory left nil. Accept is Book with a Receipt then,
-// and the Receipt is done.
+// customer's limit, as only Postgres knows what the customer has; and always with
+// Config.Inventory left nil. Accept is Book with a Receipt then, and the Receipt is
+// done.
 //
 // Accept fails by itself only where Postgres is asked before the answer: there, and
 // where Redis has too few units, or the SKU is not on sale by what it knows. The
@@ -52,7 +51,8 @@ import (
 // come too late). A rebuild alone takes nothing from an accepted order. Then the
 // refusal is written, so that it is final whoever asks, the units go back, and
 // Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID books nothing any
-// more.
+// more. Only where a constraint of your own rejects even the refusal, nothing is
+// written: it is order.ErrRejected then.
 func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) {
 	o, err := request.order()
 	if err != nil {

@@ -623,3 +623,36 @@ func TestOnRefusedPanics(t *testing.T) {
 	require.NoError(t, err)
 	exact(t, shop)
 }
+
+// An order that the database rejects, and its refusal too, is given up: it keeps no
+// place in the backlog, no units, and nobody else from being swept.
+func TestAcceptedForACustomerThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	_, err := pool.Exec(t.Context(), `create table customers (id text primary key); insert into customers values ('c-17');
+		alter table lastunit.orders add constraint known_customer foreign key (customer) references customers (id)`)
+	require.NoError(t, err)
+	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
+	told := make(chan error, 100)
+	shop, err := booking.New(booking.Config{
+		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Backlog: 5,
+		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+		OnRefused: func(_ context.Context, _ order.Order, why error) { told <- why },
+	})
+	require.NoError(t, err)
+	background(t, shop)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
+	for i := range 10 {
+		receipt, err := shop.Accept(t.Context(), booking.Request{ID: fmt.Sprint("bad-", i), Customer: "c-18", Lines: lines("floor", 1)})
+		require.NoError(t, err)
+		_, err = waits(t, receipt)
+		require.ErrorIs(t, err, order.ErrRejected)
+		require.ErrorIs(t, <-told, order.ErrRejected)
+	}
+	receipt, err := shop.Accept(t.Context(), booking.Request{ID: "good", Customer: "c-17", Lines: lines("floor", 1)})
+	require.NoError(t, err)
+	_, err = waits(t, receipt)
+	require.NoError(t, err)
+	exact(t, shop)
+	require.EqualValues(t, 1, sold(t, s, "floor"))
+}

@@ -134,7 +134,9 @@ func (a *attempt) soldOut(ctx context.Context) (known bool, _ order.Order, _ err
 		booked, err := a.existing(ctx, found.Outcome)
 		return true, booked, err
 	case found.counters[a.sold.SKU].Left() <= 0:
-		return true, order.Order{}, a.sold
+		a.rivalled = true // one may have begun since it was known
+		booked, err := a.refuse(ctx, a.sold)
+		return true, booked, err
 	}
 	return false, order.Order{}, nil
 }

@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lastunit/lastunit/inventory"
@@ -136,6 +137,10 @@ func (e *acceptance) hear(ctx context.Context, outcome order.Outcome) {
 		}
 		written, err := e.s.refusals.Do(ctx, refused)
 		if err == nil && written.Verdict == order.VerdictFailed {
+			if errors.Is(written.Err, order.ErrRejected) {
+				e.giveUp(ctx, written.Err)
+				return
+			}
 			err = written.Err
 		}
 		if err != nil {
@@ -145,6 +150,30 @@ func (e *acceptance) hear(ctx context.Context, outcome order.Outcome) {
 		}
 		e.hear(ctx, written)
 	}
+}
+
+// giveUp is for an order that the database rejects, and its refusal too, as some
+// constraint of its owner's does: it can never be stored. Its deductions are fenced,
+// so that this attempt is over, and their units go back.
+func (e *acceptance) giveUp(ctx context.Context, why error) {
+	var held []inventory.Deduction
+	for _, d := range append(slices.Clip(e.held), e.dead...) {
+		if d != (inventory.Deduction{}) {
+			held = append(held, d)
+		}
+	}
+	if len(held) > 0 {
+		if _, _, err := e.s.config.Orders.Fence(ctx, held); err != nil {
+			e.s.carryLater([]*acceptance{e}, err)
+			return
+		}
+	}
+	e.s.log.ErrorContext(ctx, "lastunit: the database rejects an accepted order, and its refusal", "order", e.order.ID, "error", why)
+	e.drop(ctx, nil)
+	e.finish(order.Order{}, why)
+	refused := e.order
+	refused.Refused = order.Refusal{Why: order.WhyRejected}
+	e.s.tell(ctx, refused, why)
 }
 
 // refuseBatch writes refusals.

@@ -69,6 +69,16 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 			a.held[u] = d
 			return nil, nil
 		}
+		var reopening *inventory.ReopeningError
+		if errors.As(err, &reopening) {
+			if time.Since(began) >= 2*patience {
+				return nil, err // it is sold out again and again
+			}
+			if !pause(ctx, reopening.Wait) {
+				return nil, ctx.Err()
+			}
+			continue
+		}
 		renewed := false
 		var inFlight error // what to say if the units don't come back in time
 		var unusable *inventory.NotLoadedError

@@ -20,17 +20,24 @@ const (
 // orderIDs are the IDs of a SKU's orders, as far as its movements were read. Only
 // one goroutine at a time reads on.
 type orderIDs struct {
-	filter    *filter // nil before the first order
-	number    int64   // of the last movement that was read
-	allocated int64   // units, by these movements
-	unknown   bool    // there are orders that no movement tells of, or too many
+	store  string
+	filter *filter // nil before the first order
+	number int64   // of the last movement that was read
+	many   bool    // there are too many orders
 }
 
 // read reads the movements up to now, and returns a filter that has all orders
-// that the counters count, or nil if there is none: the ledger is, or was,
-// switched off, or there are too many orders. The memory of all filters is in used.
+// that the counters count, or nil if there is none: the movements don't tell of all
+// orders, or there are too many. The memory of all filters is in used.
 func (o *orderIDs) read(ctx context.Context, store order.Store, c order.Counters, used *atomic.Int64) (*filter, error) {
-	for !o.unknown {
+	if !c.Recorded {
+		return nil, nil
+	}
+	if o.store != c.Store { // the database was made anew
+		o.drop(used)
+		*o = orderIDs{store: c.Store}
+	}
+	for !o.many {
 		page, err := store.Movements(ctx, c.SKU, o.number, order.MaxMovements)
 		if err != nil {
 			return nil, err
@@ -40,10 +47,12 @@ func (o *orderIDs) read(ctx context.Context, store order.Store, c order.Counters
 			break
 		}
 	}
-	// As they were read after the counters, they may add up to something newer.
-	// The next reader finds them equal.
-	if o.unknown || o.allocated != c.Allocated {
+	if o.many {
 		return nil, nil
+	}
+	if o.filter == nil { // it has a capacity of nothing
+		o.filter = newFilter(0)
+		used.Add(o.filter.bytes())
 	}
 	return o.filter, nil
 }
@@ -52,28 +61,26 @@ func (o *orderIDs) read(ctx context.Context, store order.Store, c order.Counters
 // again into a larger filter, and it reports false.
 func (o *orderIDs) take(m order.Movement, capacity int64, used *atomic.Int64) bool {
 	o.number = m.Number
-	switch m.Kind {
-	case order.MovedRecounted:
-		o.unknown = true
-	case order.MovedReclaimed, order.MovedCancelled, order.MovedExpired:
-		o.allocated += m.Quantity
-	case order.MovedHeld, order.MovedBooked:
-		o.allocated += m.Quantity
-		if o.filter != nil && o.filter.add(m.OrderID) {
-			return true
-		}
-		*o = orderIDs{filter: o.grown(capacity, used)}
-		o.unknown = o.filter == nil
-		return false
+	if m.Kind != order.MovedHeld && m.Kind != order.MovedBooked || o.filter != nil && o.filter.add(m.OrderID) {
+		return true
 	}
-	return true
+	*o = orderIDs{store: o.store, filter: o.grown(capacity, used)}
+	o.many = o.filter == nil
+	return false
+}
+
+// drop gives the memory back.
+func (o *orderIDs) drop(used *atomic.Int64) {
+	if o.filter != nil {
+		used.Add(-o.filter.bytes())
+	}
 }
 
 // grown is an empty filter with more room; nil if there is no memory for it.
 func (o *orderIDs) grown(capacity int64, used *atomic.Int64) *filter {
 	room := min(capacity+64, maxFiltered)
 	if o.filter != nil {
-		used.Add(-o.filter.bytes())
+		o.drop(used)
 		if room = 4 * o.filter.size; room > maxFiltered {
 			return nil
 		}

@@ -21,7 +21,12 @@ type Config struct {
 	// Inventory is the fast side, for instance inventory.NewRedis(client). Left
 	// nil, Postgres alone sells, with the same promises, and all that is said about
 	// Redis is void. That is right for many: see the package's documentation. Some
-	// processes of a sale may have an Inventory and others none.
+	// processes of a sale may have an Inventory and others none; those without can't
+	// see what the others have under way, so that an order ID that one of them has
+	// in hand should not be asked for in one of these at the same time. If a
+	// process loses its connection to Postgres in the middle of a commit without
+	// Redis, and the ID is asked for elsewhere at once, it may be told "sold out"
+	// there and still be booked, if units come back in that moment.
 	Inventory inventory.InventoryRepository
 
 	// Orders is the durable side, for instance order.NewPostgres(pool).
@@ -49,7 +54,10 @@ type Config struct {
 	// SoldOutFor is for how long, at most, this process says "sold out" from
 	// memory after Postgres said so. Units that come back are seen here at once, in
 	// other processes up to this much later. 0 means order.Reopening (50 ms), which
-	// is also the most; negative switches it off.
+	// is also the most; negative switches it off. Nobody is told so whose order for
+	// the SKU is there. An ID that was used for something else, or cancelled before
+	// it was booked, may be told so too: with the units gone, it books nothing
+	// either way.
 	SoldOutFor time.Duration
 
 	// BeforeExpire, if there is one, is asked about every hold whose time is

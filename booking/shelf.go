@@ -140,7 +140,7 @@ func (s *shelf) observeCounters(counters ...order.Counters) {
 // before says so.
 func (at *spot) open() {
 	// Who begins to learn after this finds what was seen here.
-	if at.soldOut.Load() == nil && !at.learning.Load() {
+	if !at.learning.Load() && at.soldOut.Load() == nil { // in this order: learning ends after it was known
 		return
 	}
 	at.mu.Lock()

@@ -19,6 +19,7 @@ import (
 
 // soldOut is what a process knows of a SKU that is sold out.
 type soldOut struct {
+	store  string
 	over   int64     // units allocated beyond the capacity
 	asked  time.Time // before Postgres was
 	filter *filter   // of the orders there are; nil if these are not known
@@ -94,7 +95,7 @@ func (s *Service) knownSoldOut(sku string) (_ *soldOut, draws []order.Line) {
 	if age >= s.config.SoldOutFor/2 {
 		s.learnSoldOut(sku, at)
 	}
-	if age >= s.config.SoldOutFor {
+	if age >= s.config.SoldOutFor || known.store != at.now.Load().store {
 		return nil, draws
 	}
 	return known, draws
@@ -149,7 +150,7 @@ func (s *Service) askSoldOut(ctx context.Context, sku string, at *spot) error {
 	}
 	filter, err := at.orderIDs.read(ctx, s.config.Orders, c, &s.shelf.filters)
 	if err == nil {
-		at.close(&soldOut{over: -c.Left(), asked: asked, filter: filter}, opened)
+		at.close(&soldOut{store: c.Store, over: -c.Left(), asked: asked, filter: filter}, opened)
 	}
 	return err
 }

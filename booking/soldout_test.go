@@ -2,6 +2,7 @@ package booking_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -266,4 +268,74 @@ func TestSecondClicksAtTheLastUnit(t *testing.T) {
 	require.NotZero(t, came.Load())
 	require.Zero(t, denied.Load())
 	exact(t, shops[0])
+}
+
+// One order goes and another comes while the ledger is off: the sums say nothing
+// of that, and the second click on it gets it all the same.
+func TestLosersWhereTheLedgerWasOff(t *testing.T) {
+	onBoth(t, func(t *testing.T, s stores) {
+		shop := open(t, s)
+		sellOut(t, shop, "floor", 10)
+		require.NoError(t, s.orders.SetLedger(t.Context(), false))
+		_, err := shop.Cancel(t.Context(), request("floor", 3).ID)
+		require.NoError(t, err)
+		_, err = shop.Book(t.Context(), request("floor", 100))
+		require.NoError(t, err)
+		require.NoError(t, s.orders.SetLedger(t.Context(), true))
+		for since := time.Now(); time.Since(since) < 3*order.Reopening; { // it is learned anew on the way
+			_, err := shop.Book(t.Context(), booking.Request{Customer: "c", Lines: lines("floor", 1)})
+			require.ErrorIs(t, err, inventory.ErrSoldOut)
+			_, err = shop.Book(t.Context(), request("floor", 100))
+			require.NoError(t, err)
+		}
+	})
+}
+
+// A first click takes no unit that came back before all processes have forgotten
+// that there was none: so when its outcome is unknown, and a second click elsewhere
+// is told "sold out", no order comes of the first one.
+func TestNoOrderAfterARefusalWhileUnitsComeBack(t *testing.T) {
+	t.Parallel()
+	url := servertest.SharedPostgres(t).Database(t)
+	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(migrated(t, url)))
+	slow := connect(t, url)
+	first := open(t, stores{s.inventory, order.NewPostgres(slow), s.client, s.prefix})
+	a := &questions{}
+	second := open(t, stores{askedInventory{s.inventory, a}, askedOrders{s.orders, a}, s.client, s.prefix})
+	other := open(t, s)
+	sellOut(t, other, "floor", 10)
+	_, err := first.Book(t.Context(), request("floor", 1)) // it has met the SKU
+	require.NoError(t, err)
+	for i := range 5 {
+		var release []func()
+		for range slow.Config().MaxConns { // its commits wait for a connection
+			c, err := slow.Acquire(t.Context())
+			require.NoError(t, err)
+			release = append(release, c.Release)
+		}
+		r := request("floor", 10+i)
+		a.lose(t, second, "floor", 3)
+		_, err = other.Cancel(t.Context(), request("floor", 9+i).ID)
+		require.NoError(t, err)
+		ctx, leave := context.WithTimeout(t.Context(), 15*time.Millisecond)
+		_, unsure := first.Book(ctx, r)
+		leave()
+		require.Error(t, unsure)
+		_, refusal := second.Book(t.Context(), r)
+		time.Sleep(order.Reopening) // before that, no commit lands anyway
+		for _, let := range release {
+			let()
+		}
+		if errors.Is(refusal, inventory.ErrSoldOut) {
+			// What the first click had on its way lands before the second of these.
+			for n := range 2 {
+				_, err = first.Cancel(t.Context(), fmt.Sprint("nothing-", i, "-", n))
+				require.NoError(t, err)
+			}
+			eventually(t, func() error { return settled(s, "floor") })
+			_, err := other.Order(t.Context(), r.ID)
+			require.ErrorIs(t, err, order.ErrNotFound)
+		}
+		soonBooked(t, other, r)
+	}
 }

@@ -25,9 +25,8 @@ func newCounters(s Supply) *counters {
 		inFlight: make(map[string]int64),
 	}
 	c.supply(s)
-	c.reopened = time.Time{}
-	if s.Version > 2 { // else it was only just put on sale
-		c.reopened = wholeMilliseconds(time.Now())
+	if s.Version <= 2 { // it was only just put on sale
+		c.reopened = time.Time{}
 	}
 	return c
 }
@@ -57,8 +56,8 @@ func (c *counters) adopt(old *counters) {
 	}
 }
 
-// reopening is REOPENING of prelude.lua.
-const reopening = 100 * time.Millisecond
+// kept is KEPT of prelude.lua.
+const kept = 51 * time.Millisecond
 
 // keep is accept.lua.
 func (c *counters) keep(accepted string, d Deduction) (Keeping, error) {
@@ -66,7 +65,7 @@ func (c *counters) keep(accepted string, d Deduction) (Keeping, error) {
 	switch {
 	case !ok || on.Identity() != d.Identity():
 		return Gone, nil
-	case on.customer != "", on.Accepted == "" && wholeMilliseconds(time.Now()).Sub(c.reopened) < reopening:
+	case on.customer != "":
 		return DecideFirst, nil
 	case on.Accepted != "" && on.Accepted != accepted:
 		return Gone, errOtherOrder()
@@ -125,6 +124,9 @@ func (c *counters) refusal(r Request, now time.Time) error {
 	}
 	if c.Available() < r.Quantity {
 		return shortOf(r.SKU, r.Quantity, c.Available(), c.Unsettled, c.Epoch, c.Version)
+	}
+	if wait := kept - now.Sub(c.reopened); wait > 0 && !c.reopened.After(now) {
+		return &ReopeningError{r.SKU, wait}
 	}
 	return nil
 }

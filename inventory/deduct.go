@@ -210,6 +210,8 @@ func hearDeductions(calls []*deductCall, group []int, reply *reply, answers []de
 			answers[i].err = errOtherRequest()
 		case "spent":
 			answers[i].err = &NotLoadedError{calls[i].SKU, WhySpent}
+		case "reopening":
+			answers[i].err = &ReopeningError{calls[i].SKU, time.Duration(a) * time.Millisecond}
 		case "paused", "unopened", "closed", "limit", "short":
 			answers[i].err = refusal(&calls[i].Request, status, epoch, version, a, b, c)
 		default:

@@ -72,6 +72,22 @@ func (e *StockError) Unwrap() error {
 	return ErrSoldOut
 }
 
+// ReopeningError says that units came back only just now to a SKU that was sold
+// out, and for how long they are kept: until nobody says any more that there are
+// none. It is ErrTryAgain.
+type ReopeningError struct {
+	SKU  string
+	Wait time.Duration // up to some 50 ms
+}
+
+// Error names the SKU and the time.
+func (e *ReopeningError) Error() string {
+	return fmt.Sprintf("SKU %q: %v: units that came back are kept for %v", e.SKU, ErrTryAgain, e.Wait)
+}
+
+// Unwrap is ErrTryAgain.
+func (e *ReopeningError) Unwrap() error { return ErrTryAgain }
+
 // LimitError says how a customer's limit stands in the way. It is ErrTryAgain
 // or ErrLimitExceeded.
 type LimitError struct {

@@ -35,6 +35,15 @@ func (m *Memory) InFlight(sku string) map[string]int64 {
 	return found
 }
 
+// Reopen ends what is kept of a SKU.
+func (m *Memory) Reopen(sku string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, ok := m.skus[sku]; ok {
+		c.reopened = time.Time{}
+	}
+}
+
 // DeductTogether sends requests as one batch, with the time by which the caller
 // of each has given up, zero for never; late says that Redis took it for past.
 func (r *Redis) DeductTogether(ctx context.Context, requests []Request, by []time.Time) (ds []Deduction, late []bool, errs []error) {

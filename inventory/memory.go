@@ -37,6 +37,9 @@ func (m *Memory) Load(ctx context.Context, supplies ...Supply) error {
 		made := newCounters(supply)
 		if c, err := m.counters(supply.SKU, supply.Store); err == nil {
 			made.adopt(c)
+			if c.Available() > 0 { // nobody was told that it is sold out
+				made.reopened = time.Time{}
+			}
 		}
 		m.skus[supply.SKU] = made
 	}

@@ -26,6 +26,15 @@ type modelStock struct {
 	counted map[string]string              // the customers of those that count for one, by attempt
 }
 
+// reopen ends what is kept of a SKU.
+func (m *model) reopen(sku string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.skus[sku]; c != nil {
+		c.came = time.Time{}
+	}
+}
+
 func newModel() *model { return &model{skus: make(map[string]*modelStock)} }
 
 // usable returns the counters of a SKU, unless they are missing or foreign.
@@ -117,7 +126,7 @@ func (m *model) Load(ctx context.Context, supplies ...inventory.Supply) error {
 			open:    make(map[string]inventory.Deduction),
 			counted: make(map[string]string),
 		}
-		if s.Version > 2 {
+		if old == nil && s.Version > 2 || old != nil && old.Available() <= 0 {
 			m.skus[s.SKU].came = time.Now()
 		}
 		if old != nil {
@@ -155,7 +164,7 @@ func (m *model) Accept(ctx context.Context, accepted string, ds ...inventory.Ded
 				if on.Accepted != "" && on.Accepted != accepted {
 					return inventory.Acceptance{}, &inventory.InvalidError{Field: "accepted", Reason: "is another"}
 				}
-				if keeping = inventory.DecideFirst; c.counted[d.Attempt] == "" && (on.Accepted != "" || time.Since(c.came) > 100*time.Millisecond) {
+				if keeping = inventory.DecideFirst; c.counted[d.Attempt] == "" {
 					keeping = inventory.Kept
 					on.Accepted = accepted
 					c.open[d.Attempt] = on
@@ -238,6 +247,9 @@ func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Dedu
 			SKU: r.SKU, Requested: r.Quantity, Available: max(0, c.Available()),
 			InFlight: max(0, min(c.Unsettled, back)), Over: max(0, -c.Available()), Epoch: c.Epoch, Version: c.Version,
 		}
+	}
+	if wait := 51*time.Millisecond - time.Since(c.came); wait > 0 {
+		return inventory.Deduction{}, &inventory.ReopeningError{SKU: r.SKU, Wait: wait}
 	}
 	c.Seq++
 	c.Taken += r.Quantity

@@ -77,9 +77,7 @@ type InventoryRepository interface {
 	// whoever finds it then carries the order out. From the first one that is Kept
 	// on, the order may be found. It takes no units, and keeps nothing beside a
 	// deduction that is not on record under its identity. It is DecideFirst for one
-	// that counts for a customer's limit, which is the order store's to decide; and
-	// for a tenth of a second after a Push, Settle or Load brought units to counters
-	// that had none available, as processes may not have heard of them yet. With
+	// that counts for a customer's limit, which is the order store's to decide. With
 	// another order than the one that is there already it is ErrInvalid.
 	//
 	// The answer has a Keeping for each of the deductions, 1 or more of them. One

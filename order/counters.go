@@ -16,6 +16,7 @@ type Counters struct {
 	Epoch     int64  // the life of the SKU's counters in Redis
 	Version   int64  // of the supply
 	TopSeq    int64  // the highest seq consumed in this epoch
+	Recorded  bool   // its movements tell of every order: its ledger was never switched off
 
 	inventory.Terms           // who may buy, and when
 	Draws           []Line    // what one unit takes of its pools, those of pools included, sorted by SKU

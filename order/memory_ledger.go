@@ -49,9 +49,11 @@ func (m *Memory) SetLedger(ctx context.Context, on bool) error {
 	}
 	defer m.mu.Unlock()
 	m.ledger = on
-	if on {
-		for _, s := range m.skus {
+	for _, s := range m.skus {
+		if on {
 			m.setRight(s, "ledger switched on")
+		} else {
+			s.Recorded = false
 		}
 	}
 	return nil

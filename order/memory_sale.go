@@ -43,7 +43,7 @@ func (m *Memory) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []bo
 		if s == nil {
 			made[i] = true
 			s = &memorySKU{Counters: Counters{
-				SKU: item.SKU, Store: m.id, Capacity: item.Capacity, Epoch: nextEpoch(0), Version: 1,
+				SKU: item.SKU, Store: m.id, Capacity: item.Capacity, Epoch: nextEpoch(0), Version: 1, Recorded: m.ledger,
 				Terms: item.Terms(), Draws: draws[item.SKU],
 			}}
 			m.skus[item.SKU] = s

@@ -3,7 +3,6 @@ package inventorytest
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,42 +75,6 @@ var acceptCases = []testCase{
 		s.keeps([]inventory.Keeping{inventory.DecideFirst, inventory.Kept}, counted, free)
 		s.restore(counted)
 		assert.Len(s.t, s.unsettled(), 1)
-	}},
-	{"keeps nothing for a while after units came to a SKU that had none", func(s *shelf) {
-		for name, comes := range map[string]func(){
-			"push":   func() { s.push(s.units + 1) },
-			"settle": func() { s.supply(s.units + 1); s.settle() },
-			"load":   func() { s.epoch++; s.sold = 0; s.load(1) },
-		} {
-			if s.version == unsupplied {
-				s.load(2)
-			}
-			for s.stock().Available() > 0 {
-				s.settle(s.deduct(1))
-			}
-			comes()
-			d := s.deduct(1)
-			s.keeps([]inventory.Keeping{inventory.DecideFirst}, d)
-			assert.Empty(s.t, s.unsettled()[0].Accepted, name)
-			require.Eventually(s.t, func() bool {
-				answer, err := s.repo.Accept(s.ctx, "an order", d)
-				return s.fine(err) && answer.AllKept()
-			}, time.Second, 10*time.Millisecond, name)
-			s.unchanged(func() { s.accept("an order", d) })
-			s.settle(d)
-		}
-		// Where there were some, nobody may have said that it was sold out.
-		s.push(s.units + 5)
-		s.settle(s.deduct(1))
-		require.Eventually(s.t, func() bool {
-			answer, err := s.repo.Accept(s.ctx, "an order", s.deduct(1))
-			return s.fine(err) && answer.AllKept()
-		}, time.Second, 120*time.Millisecond)
-		s.push(s.units + 5)
-		s.accept("an order", s.deduct(1))
-		for _, d := range s.unsettled() {
-			s.restore(d)
-		}
 	}},
 	{"handles several SKUs", func(s *shelf) {
 		other := s.another()

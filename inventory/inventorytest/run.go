@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t testing.TB) inventory.InventoryRepository) {
 		{"Deduct", deductCases},
 		{"Window", windowCases},
 		{"Limit", limitCases},
+		{"Reopening", reopeningCases},
 		{"Accept", acceptCases},
 		{"Settle", settleCases},
 		{"Restore", restoreCases},

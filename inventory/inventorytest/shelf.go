@@ -31,6 +31,8 @@ type shelf struct {
 	ctx  context.Context
 	repo inventory.InventoryRepository
 
+	hasty inventory.InventoryRepository // does not wait for units that are kept
+
 	sku, store string
 	epoch      int64
 	version    int64           // of the last supply that was made
@@ -45,8 +47,28 @@ func newShelf(t *testing.T, repo inventory.InventoryRepository) *shelf {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return &shelf{
-		t: t, ctx: ctx, repo: repo,
+		t: t, ctx: ctx, repo: patientRepository{repo}, hasty: repo,
 		sku: "sku-" + rand.Text(), store: "store-" + rand.Text(), epoch: 5, version: unsupplied,
+	}
+}
+
+// patientRepository waits for units that are kept after they came back.
+type patientRepository struct {
+	inventory.InventoryRepository
+}
+
+func (p patientRepository) Deduct(ctx context.Context, request inventory.Request) (inventory.Deduction, error) {
+	for {
+		d, err := p.InventoryRepository.Deduct(ctx, request)
+		var reopening *inventory.ReopeningError
+		if !errors.As(err, &reopening) {
+			return d, err
+		}
+		select {
+		case <-time.After(reopening.Wait):
+		case <-ctx.Done():
+			return d, err
+		}
 	}
 }
 

@@ -9,8 +9,8 @@
 -- with one of these for each deduction:
 --   'kept'     it is on record, with the order beside it, be it since before
 --   'gone'     it is not on record, or the hash is of another epoch
---   'first'    it counts for a customer's limit, or the SKU was sold out only just
---              now: the order store must decide first, and nothing was kept
+--   'first'    it counts for a customer's limit: the order store must decide first,
+--              and nothing was kept
 --   'other'    another order is beside it
 --
 -- Safe to repeat and to be late: it only writes beside a record whose seq is the
@@ -30,8 +30,6 @@ end
 local stock, why = read_stock(KEYS[1], store)
 if not stock then return {'unusable', why} end
 
-local reopened = tonumber(value_of(KEYS[1], 'reopened') or '') or 0
-local reopening = reopened > 0 and clock() - reopened < REOPENING
 local reply, writes = {'decided'}, {}
 for i = 3, #ARGV, 3 do
   local answer = 'gone'
@@ -40,7 +38,7 @@ for i = 3, #ARGV, 3 do
     local deduction = on[1] and parse_deduction(on[1])
     if on[1] and not deduction then return {'unusable', 'garbage'} end
     if deduction and deduction.seq == tonumber(ARGV[i + 1]) then
-      if deduction.customer ~= '' or reopening and not on[2] then
+      if deduction.customer ~= '' then
         answer = 'first'
       elseif on[2] and on[2] ~= ARGV[i + 2] then
         answer = 'other'

@@ -21,6 +21,7 @@
 --   'paused' | 'unopened' | 'closed', opens_at, closes_at, unsettled
 --   'limit', limit, in_flight, unsettled    in flight of this customer
 --   'short', available, 0, unsettled
+--   'reopening', milliseconds, 0, 0      what is available is kept for so long
 --   'late', 0, 0, 0
 --   'other', 0, 0, 0                     it is on record with another request
 --   'spent', 0, 0, 0                     a counter is near its bound
@@ -107,6 +108,11 @@ local available, taken, seq = stock.supply - stock.taken, 0, stock.seq
 local reply = {'decided', now, stock.epoch, stock.version, seq + 1}
 local refused -- the field of an attempt that is refused
 
+-- Who holds units while others may still say that there are none could be refused
+-- by them, and be booked all the same.
+local reopened = tonumber(value_of(key, 'reopened') or '') or 0
+local kept = reopened > 0 and reopened <= now and reopened + KEPT - now or 0
+
 -- answer lists an attempt that is not deducted just now.
 local function answer(n, status, a, b, c)
   local at = #reply
@@ -150,6 +156,8 @@ for n = 1, count do
   elseif available < quantity then
     refused = field
     answer(n, 'short', available, 0, stock.unsettled + taken)
+  elseif kept > 0 then
+    answer(n, 'reopening', kept)
   elseif seq >= BOUND or stock.taken + taken + quantity > BOUND then
     answer(n, 'spent')
   else

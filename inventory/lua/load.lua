@@ -34,8 +34,12 @@ if not fine then return refuse(wrong) end
 local kind = redis.call('TYPE', KEYS[1])
 if type(kind) == 'table' then kind = kind.ok end
 local taken, seq, kept = 0, 0, {} -- of accepted orders; their fields and values
+-- Whether others may have been told that it is sold out: what was lost may have
+-- been, unless it was only just put on sale.
+local reopening = version > 2
 if kind == 'hash' then
   local stock = read_stock(KEYS[1], store)
+  if stock then reopening = stock.supply <= stock.taken end
   if stock and stock.epoch >= epoch then return {'kept'} end
   local cursor, seen = '0', {}
   repeat
@@ -74,7 +78,7 @@ redis.call('HSET', KEYS[1],
   'opens_at', digits(terms.opens_at),
   'closes_at', digits(terms.closes_at),
   'paused', digits(terms.paused))
-if version > 2 then -- else it was only just put on sale
+if reopening then
   redis.call('HSET', KEYS[1], 'reopened', digits(clock()))
 end
 if #kept > 0 then redis.call('HSET', KEYS[1], 'accepting', '1') end

@@ -49,10 +49,10 @@ local ID_BYTES, MAX_QUANTITY = 128, 1000000
 -- The most bytes of an accepted order.
 local ACCEPTED_BYTES = 16384
 
--- REOPENING is for how many milliseconds a process may still say "sold out" after a
--- supply came that ends it (order.Reopening), twice: until then nobody is accepted
--- ahead of Postgres, or a second click elsewhere would be told so.
-local REOPENING = 100
+-- KEPT is for how many milliseconds units are kept that came to counters with
+-- nothing available: other processes may say "sold out" for as long (order.Reopening,
+-- and one as clocks are cut off).
+local KEPT = 51
 
 -- CHUNK is how many values one command takes from a table: an even number, and
 -- few enough for unpack anywhere (Redis allows 8,000, miniredis some 5,000).

@@ -40,6 +40,7 @@ create table lastunit.skus (
     draw_skus       text[],   -- what one unit takes of pools, those of pools included; null for nothing
     draw_quantities bigint[],
     ledger          boolean not null, -- whether its movements are written
+    recorded        boolean not null, -- whether they always were, so that they tell of every order
     moved           bigint  not null default 0, -- number of the last movement
     reopens_at      timestamptz, -- when new orders may take what came back after it was sold out; null if nothing did
     created_at timestamptz not null default clock_timestamp()

@@ -16,9 +16,9 @@ begin
     perform lastunit.enter(p_store);
     -- Shared, so that the ledger is not switched meanwhile.
     select ledger into v_ledger from lastunit.store for share;
-    insert into lastunit.skus (sku, partition, capacity, epoch, customer_limit, opens_at, closes_at, draw_skus, draw_quantities, ledger, moved)
+    insert into lastunit.skus (sku, partition, capacity, epoch, customer_limit, opens_at, closes_at, draw_skus, draw_quantities, ledger, recorded, moved)
     select i.sku, i.partition, i.capacity, lastunit.next_epoch(0), i.customer_limit, i.opens_at, i.closes_at, d.skus, d.quantities,
-        v_ledger, v_ledger::integer
+        v_ledger, v_ledger, v_ledger::integer
     from unnest(p_skus, p_partitions, p_capacities, p_limits, p_opens, p_closes)
         with ordinality i(sku, partition, capacity, customer_limit, opens_at, closes_at, i)
     left join (
@@ -243,7 +243,7 @@ begin
     -- Exclusive, so that no SKU is put on sale meanwhile.
     perform from lastunit.store for update;
     v_skus := array(select sku from lastunit.skus where ledger <> p_on order by sku for update);
-    update lastunit.skus set ledger = p_on where sku = any(v_skus);
+    update lastunit.skus set ledger = p_on, recorded = false where sku = any(v_skus);
     update lastunit.store set ledger = p_on where ledger <> p_on;
     if p_on then
         perform lastunit.balance(v_skus, 'ledger switched on');

@@ -65,7 +65,7 @@ func idsFrom(ctx context.Context, pool *pgxpool.Pool, query string) func(func(st
 }
 
 // number reads one number.
-func number(ctx context.Context, pool *pgxpool.Pool, query string, args ...any) (n int64, err error) {
-	err = pool.QueryRow(ctx, query, args...).Scan(&n)
+func number(ctx context.Context, pool *pgxpool.Pool, query string) (n int64, err error) {
+	err = pool.QueryRow(ctx, query).Scan(&n)
 	return n, err
 }

@@ -13,13 +13,14 @@ import (
 // anybody. Nobody is refused whose order may be there: the order IDs of the SKU
 // are in a filter, read from its movements, and who is in it is looked up.
 //
-// Nor may the order have come in since: units that come back to a SKU that was
-// sold out are not committed again before order.Reopening has passed, by Postgres's
-// clock, and by then what this process was told is forgotten.
+// Nor may the order have come in since, or have units in hand: what comes back to a
+// SKU that was sold out is neither deducted nor committed again before
+// order.Reopening has passed, by the clocks of Redis and Postgres, and by then what
+// this process was told is forgotten.
 
 // soldOut is what a process knows of a SKU that is sold out.
 type soldOut struct {
-	store  string
+	store  string    // whose it is
 	over   int64     // units allocated beyond the capacity
 	asked  time.Time // before Postgres was
 	filter *filter   // of the orders there are; nil if these are not known

@@ -60,8 +60,10 @@ type InventoryRepository interface {
 	// [ErrTryAgain] if that would not be so with all of these restored, else
 	// [ErrLimitExceeded]. It fails with a *StockError if fewer units are
 	// available than asked for: [ErrTryAgain] if they would suffice with all that
-	// is unsettled restored, else [ErrSoldOut]. The first of these that applies
-	// is told. It fails with ErrNotLoaded also if the counters are behind the
+	// is unsettled restored, else [ErrSoldOut]; with a *ReopeningError, which is
+	// ErrTryAgain, for some 50 ms after a Push, Settle or Load brought units to
+	// counters that had none available, or that had been lost. The first of these
+	// that applies is told. It fails with ErrNotLoaded also if the counters are behind the
 	// Watermark. In all these cases nothing was taken.
 	//
 	// A caller whose ctx ends while the call waits for others leaves without a

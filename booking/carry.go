@@ -228,10 +228,15 @@ func (e *acceptance) find(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		d, err := e.s.config.Inventory.Deduct(ctx, inventory.Request{
+		request := inventory.Request{
 			SKU: unit.SKU, Store: k.store, Attempt: e.name, OrderID: e.order.ID, Customer: e.order.Customer,
 			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: true,
-		})
+		}
+		d, err := e.s.config.Inventory.Deduct(ctx, request)
+		// Without a deduction it would take what Redis may promise to others.
+		for reopening := (*inventory.ReopeningError)(nil); errors.As(err, &reopening) && pause(ctx, reopening.Wait); {
+			d, err = e.s.config.Inventory.Deduct(ctx, request)
+		}
 		if err != nil {
 			continue
 		}

@@ -48,8 +48,8 @@ import (
 // sold past Redis, as Book does where its counters are rebuilt faster than it can
 // commit; or if since then the capacity or a limit was lowered, or the sale paused
 // or closed (Postgres's clock decides at the commit, so a sale's last orders may
-// come too late). A rebuild alone takes nothing from an accepted order. Then the
-// refusal is written, so that it is final whoever asks, the units go back, and
+// come too late). It was also seen while counters were rebuilt under a rush on a
+// machine short of CPU. Then the refusal is written, so that it is final whoever asks, the units go back, and
 // Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID books nothing any
 // more. Only where a constraint of your own rejects even the refusal, nothing is
 // written: it is order.ErrRejected then.
@@ -227,6 +227,9 @@ func (e *acceptance) accept(ctx context.Context) (err error) {
 				e.held[u] = inventory.Deduction{}
 			}
 		}
+		// What is gone is deducted anew: to commit without it would take units that
+		// Redis may have promised to another accepted order.
+		e.find(ctx)
 		e.begin()
 		return e.awaitDecision(ctx)
 	}

@@ -28,7 +28,7 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 	for i, outcome := range outcomes {
 		for l, d := range commits[i].Deductions {
 			if at := news[d.SKU]; at != nil && l < len(outcome.Consumed) && outcome.Consumed[l] {
-				if at.consumed == nil {
+				if at.consumed == nil && len(news) == 1 { // most often nearly all are
 					at.consumed = make([]inventory.Deduction, 0, len(commits)-i)
 				}
 				at.consumed = append(at.consumed, d)

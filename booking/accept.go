@@ -48,11 +48,10 @@ import (
 // sold past Redis, as Book does where its counters are rebuilt faster than it can
 // commit; or if since then the capacity or a limit was lowered, or the sale paused
 // or closed (Postgres's clock decides at the commit, so a sale's last orders may
-// come too late). It was also seen while counters were rebuilt under a rush on a
-// machine short of CPU. Then the refusal is written, so that it is final whoever asks, the units go back, and
-// Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID books nothing any
-// more. Only where a constraint of your own rejects even the refusal, nothing is
-// written: it is order.ErrRejected then.
+// come too late). Then the refusal is written, so that it is final whoever asks, the
+// units go back, and Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID
+// books nothing any more. Only where a constraint of your own rejects even the
+// refusal, nothing is written: it is order.ErrRejected then.
 func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) {
 	o, err := request.order()
 	if err != nil {

@@ -92,8 +92,8 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 		case order.VerdictAgain:
 			a.dropDead(ctx, outcome.Again)
 		case order.VerdictBooked:
-			if deductions == nil {
-				a.giveBack(ctx, a.held...)
+			if deductions == nil && !a.inDoubt {
+				a.restoreAfterPush(ctx, a.held)
 			}
 			return outcome.Order, nil
 		case order.VerdictExisting, order.VerdictConflict:
@@ -247,19 +247,45 @@ func (a *attempt) dropDead(ctx context.Context, again []bool) {
 // giveBack restores deductions that a definite answer of Postgres has refused
 // or replaced, or that were never sent to it. What it can't restore, the sweep does.
 func (a *attempt) giveBack(ctx context.Context, deductions ...inventory.Deduction) {
+	if !a.inDoubt {
+		a.restore(ctx, deductions, a.s.config.Inventory.Restore)
+	}
+}
+
+// restoreAfterPush is for an order that was committed without the deductions: it is
+// their units that it took. Redis hears first what Postgres has left, as else it
+// could promise them to an accepted order meanwhile.
+func (a *attempt) restoreAfterPush(ctx context.Context, deductions []inventory.Deduction) {
+	a.restore(ctx, deductions, func(ctx context.Context, held ...inventory.Deduction) error {
+		skus := make([]string, len(held))
+		for i, d := range held {
+			skus[i] = d.SKU
+		}
+		slices.Sort(skus)
+		counters, err := a.s.config.Orders.Counters(ctx, slices.Compact(skus)...)
+		for _, c := range counters {
+			err = errors.Join(err, a.s.config.Inventory.Push(ctx, c.Supply()))
+		}
+		if err != nil {
+			return err
+		}
+		return a.s.config.Inventory.Restore(ctx, held...)
+	})
+}
+
+// restore gives back those of the deductions that there are.
+func (a *attempt) restore(ctx context.Context, deductions []inventory.Deduction, restore func(context.Context, ...inventory.Deduction) error) {
 	var held []inventory.Deduction
 	for _, d := range deductions {
 		if d != (inventory.Deduction{}) {
 			held = append(held, d)
 		}
 	}
-	if a.inDoubt || len(held) == 0 {
+	if len(held) == 0 {
 		return
 	}
 	// Also when the caller has left: somebody else may be waiting for the units.
-	err := a.s.briefly(context.WithoutCancel(ctx), func(ctx context.Context) error {
-		return a.s.config.Inventory.Restore(ctx, held...)
-	})
+	err := a.s.briefly(context.WithoutCancel(ctx), func(ctx context.Context) error { return restore(ctx, held...) })
 	if err != nil {
 		a.s.log.DebugContext(ctx, "lastunit: could not restore; the sweep does it", "order", a.order.ID, "error", err)
 	}

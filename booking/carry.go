@@ -183,6 +183,10 @@ func (s *Service) refuseBatch(ctx context.Context, orders []order.Order) ([]orde
 
 // drop gives back what the order has in Redis beyond what it consumed, now that no
 // commit of it can land any more. What it can't drop, a sweep finds.
+//
+// Before that Redis hears what Postgres has left: if the order was committed without
+// a deduction, these units are the ones that it took, and to give them back first
+// would let Redis promise them to another accepted order.
 func (e *acceptance) drop(ctx context.Context, consumed []bool) {
 	left := e.dead
 	for u, d := range e.held {
@@ -190,13 +194,7 @@ func (e *acceptance) drop(ctx context.Context, consumed []bool) {
 			left = append(left, d)
 		}
 	}
-	if len(left) == 0 {
-		return
-	}
-	err := e.s.briefly(ctx, func(ctx context.Context) error { return e.s.config.Inventory.Restore(ctx, left...) })
-	if err != nil {
-		e.s.log.DebugContext(ctx, "lastunit: could not restore; the sweep does it", "order", e.order.ID, "error", err)
-	}
+	e.restoreAfterPush(ctx, left)
 }
 
 // renew finds deductions in place of dead ones: after a rebuild they are there
@@ -216,32 +214,24 @@ func (e *acceptance) renew(ctx context.Context, again []bool) {
 }
 
 // find finds the deductions of the order that it has not in hand, or makes them.
-// What it can't, is committed without. A fenced one it finds again, until the rounds
-// are over.
+// What it can't, is committed without. So is one that it finds dead once more: a
+// sweep that did not know of the order yet has fenced it. Its units stay taken in
+// Redis until the order is dropped.
 func (e *acceptance) find(ctx context.Context) {
 	var found []inventory.Deduction
 	for u, unit := range e.units {
 		if e.held[u] != (inventory.Deduction{}) {
 			continue
 		}
-		k, err := e.s.know(ctx, unit.SKU)
-		if err != nil {
-			continue
-		}
-		request := inventory.Request{
-			SKU: unit.SKU, Store: k.store, Attempt: e.name, OrderID: e.order.ID, Customer: e.order.Customer,
-			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: true,
-		}
-		d, err := e.s.config.Inventory.Deduct(ctx, request)
-		// Without a deduction it would take what Redis may promise to others.
-		for reopening := (*inventory.ReopeningError)(nil); errors.As(err, &reopening) && pause(ctx, reopening.Wait); {
-			d, err = e.s.config.Inventory.Deduct(ctx, request)
-		}
+		d, err := e.findUnit(ctx, unit)
 		if err != nil {
 			continue
 		}
 		e.s.shelf.observeDeduction(d)
 		d.Accepted = e.payload
+		if slices.ContainsFunc(e.dead, func(dead inventory.Deduction) bool { return dead.SKU == d.SKU && dead.Identity() == d.Identity() }) {
+			continue
+		}
 		e.held[u] = d
 		found = append(found, d)
 	}
@@ -249,6 +239,33 @@ func (e *acceptance) find(ctx context.Context) {
 		// If it was made anew, Redis lost it, and shall have it again.
 		if _, err := e.s.config.Inventory.Accept(ctx, e.payload, found...); err != nil {
 			e.s.log.DebugContext(ctx, "lastunit: an accepted order is not beside its deductions", "order", e.order.ID, "error", err)
+		}
+	}
+}
+
+// findUnit finds or makes the deduction of a unit. It waits for units that are
+// kept, and for an epoch that somebody has begun and not loaded yet: without a
+// deduction the order would take what Redis may promise to others meanwhile.
+func (e *acceptance) findUnit(ctx context.Context, unit order.Line) (inventory.Deduction, error) {
+	for began := time.Now(); ; {
+		k, err := e.s.know(ctx, unit.SKU)
+		if err != nil {
+			return inventory.Deduction{}, err
+		}
+		d, err := e.s.config.Inventory.Deduct(ctx, inventory.Request{
+			SKU: unit.SKU, Store: k.store, Attempt: e.name, OrderID: e.order.ID, Customer: e.order.Customer,
+			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: true,
+		})
+		wait := maxWait
+		var reopening *inventory.ReopeningError
+		switch {
+		case errors.As(err, &reopening):
+			wait = reopening.Wait
+		case !errors.Is(err, inventory.ErrNotLoaded) || time.Since(began) >= e.s.config.Timeout/4:
+			return d, err
+		}
+		if !pause(ctx, wait) {
+			return d, err
 		}
 	}
 }

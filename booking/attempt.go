@@ -248,7 +248,7 @@ func (a *attempt) dropDead(ctx context.Context, again []bool) {
 // or replaced, or that were never sent to it. What it can't restore, the sweep does.
 func (a *attempt) giveBack(ctx context.Context, deductions ...inventory.Deduction) {
 	if !a.inDoubt {
-		a.restore(ctx, deductions, a.s.config.Inventory.Restore)
+		a.restore(ctx, deductions, false)
 	}
 }
 
@@ -256,25 +256,11 @@ func (a *attempt) giveBack(ctx context.Context, deductions ...inventory.Deductio
 // their units that it took. Redis hears first what Postgres has left, as else it
 // could promise them to an accepted order meanwhile.
 func (a *attempt) restoreAfterPush(ctx context.Context, deductions []inventory.Deduction) {
-	a.restore(ctx, deductions, func(ctx context.Context, held ...inventory.Deduction) error {
-		skus := make([]string, len(held))
-		for i, d := range held {
-			skus[i] = d.SKU
-		}
-		slices.Sort(skus)
-		counters, err := a.s.config.Orders.Counters(ctx, slices.Compact(skus)...)
-		for _, c := range counters {
-			err = errors.Join(err, a.s.config.Inventory.Push(ctx, c.Supply()))
-		}
-		if err != nil {
-			return err
-		}
-		return a.s.config.Inventory.Restore(ctx, held...)
-	})
+	a.restore(ctx, deductions, true)
 }
 
 // restore gives back those of the deductions that there are.
-func (a *attempt) restore(ctx context.Context, deductions []inventory.Deduction, restore func(context.Context, ...inventory.Deduction) error) {
+func (a *attempt) restore(ctx context.Context, deductions []inventory.Deduction, push bool) {
 	var held []inventory.Deduction
 	for _, d := range deductions {
 		if d != (inventory.Deduction{}) {
@@ -285,10 +271,31 @@ func (a *attempt) restore(ctx context.Context, deductions []inventory.Deduction,
 		return
 	}
 	// Also when the caller has left: somebody else may be waiting for the units.
-	err := a.s.briefly(context.WithoutCancel(ctx), func(ctx context.Context) error { return restore(ctx, held...) })
+	err := a.s.briefly(context.WithoutCancel(ctx), func(ctx context.Context) error {
+		if push {
+			if err := a.s.pushOf(ctx, held); err != nil {
+				return err
+			}
+		}
+		return a.s.config.Inventory.Restore(ctx, held...)
+	})
 	if err != nil {
 		a.s.log.DebugContext(ctx, "lastunit: could not restore; the sweep does it", "order", a.order.ID, "error", err)
 	}
+}
+
+// pushOf pushes the supplies of the SKUs that deductions are of.
+func (s *Service) pushOf(ctx context.Context, deductions []inventory.Deduction) error {
+	skus := make([]string, len(deductions))
+	for i, d := range deductions {
+		skus[i] = d.SKU
+	}
+	slices.Sort(skus)
+	counters, err := s.config.Orders.Counters(ctx, slices.Compact(skus)...)
+	for _, c := range counters {
+		err = errors.Join(err, s.config.Inventory.Push(ctx, c.Supply()))
+	}
+	return err
 }
 
 // pause waits, unless the context ends first.

@@ -22,7 +22,8 @@ type Postgres struct {
 	pool *pgxpool.Pool
 	self atomic.Pointer[identity]
 
-	limits atomic.Bool // Look met a customer limit before
+	limits  atomic.Bool // Look met a customer limit before
+	repeats repeats
 }
 
 // identity is the row of lastunit.store.

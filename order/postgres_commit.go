@@ -122,10 +122,14 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 	var lefts []int64
 	var again []bool
 	var decidedAt time.Time
+	tries := 0
 	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
+		if tries++; tries > 1 {
+			p.repeats.expect()
+		}
 		batch.Queue("select verdicts, deciding, lefts, again, decided_at from "+
-			"lastunit.commit_orders($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-			self.id, flat.ids, flat.customers, digests(self.key, commits, flat.orders), flat.holds, flat.skus,
+			"lastunit.commit_orders($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+			self.id, p.repeats.expected(), flat.ids, flat.customers, digests(self.key, commits, flat.orders), flat.holds, flat.skus,
 			flat.unitOrders, flat.unitNumbers, flat.unitSKUs, flat.quantities, flat.drawn, flat.epochs, flat.seqs,
 		).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&verdicts, &deciding, &lefts, &again, &decidedAt)
@@ -135,8 +139,10 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 		queueCounters(batch, skus, &counters)
 	})
 	if err != nil {
+		p.repeats.expect() // of these, if they were committed
 		return nil, err
 	}
+	p.repeats.pass()
 
 	for i := range commits {
 		outcomes[i] = Outcome{Verdict: VerdictExisting}
@@ -173,6 +179,7 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 			outcome.Verdict = VerdictAgain
 			outcome.Again = again[first : first+len(c.Deductions)]
 		case "existing":
+			p.repeats.expect()
 		default:
 			refused(outcome, verdict, units, int(deciding[n])-1, lefts[n], counters)
 		}

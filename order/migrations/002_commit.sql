@@ -28,8 +28,8 @@ $$;
 
 -- +goose StatementBegin
 -- commit_orders decides orders, one after the other, and commits those that it
--- takes. It locks the SKU rows in order, then looks up the order IDs, then
--- decides each order:
+-- takes. It locks the SKU rows in order, then looks up the order IDs if it is to or
+-- if anything could refuse an order, then decides each order:
 --
 --   existing   its ID is there
 --   unknown    there is no such SKU
@@ -56,6 +56,7 @@ $$;
 -- "select unnest(a), unnest(b)" does not.
 create function lastunit.commit_orders(
     p_store uuid,
+    p_look boolean,           -- some ID may be there; else one that is fails the transaction, on the primary key
     p_ids text[], p_customers text[], p_digests bytea[],
     p_holds bigint[],         -- how long it is held, in microseconds; 0 if it is confirmed
     p_skus text[],
@@ -117,15 +118,6 @@ begin
         from unnest(v_skus) with ordinality u(sku, k) left join lastunit.skus s on s.sku = u.sku;
     end if;
 
-    -- Only now, under the locks: whoever had them before has committed.
-    -- "= any" by the key, as the planner turns NOT EXISTS into a scan.
-    v_existing := array(select o.id from lastunit.orders o where o.id = any(p_ids));
-    if v_existing <> '{}' then
-        select array_agg(e.id is null order by o.i), array_agg(case when e.id is null then 'booked' else 'existing' end order by o.i)
-        into v_booked, verdicts
-        from unnest(p_ids) with ordinality o(id, i) left join unnest(v_existing) e(id) on e.id = o.id;
-    end if;
-
     -- Whatever became of the orders before it, nothing refuses one that is new
     -- if each SKU is there and has enough for all that the batch asks for, if no
     -- deduction and no draws are wrong, if everything is sold at the moment and
@@ -144,6 +136,16 @@ begin
     if v_plain and true = any(b.limited) then
         v_plain := not lastunit.beyond_limits(p_customers, v_skus, p_unit_orders, p_unit_skus, p_unit_quantities);
     end if;
+    -- Only now, under the locks: whoever had them before has committed.
+    -- "= any" by the key, as the planner turns NOT EXISTS into a scan.
+    if p_look or not v_plain then
+        v_existing := array(select o.id from lastunit.orders o where o.id = any(p_ids));
+        if v_existing <> '{}' then
+            select array_agg(e.id is null order by o.i), array_agg(case when e.id is null then 'booked' else 'existing' end order by o.i)
+            into v_booked, verdicts
+            from unnest(p_ids) with ordinality o(id, i) left join unnest(v_existing) e(id) on e.id = o.id;
+        end if;
+    end if;
     if not v_plain then
         select d.* into v_booked, verdicts, deciding, lefts, again
         from lastunit.decide_orders(p_customers, v_booked, v_misdrawn, v_skus, p_unit_orders, p_unit_numbers, p_unit_skus,
@@ -154,9 +156,9 @@ begin
     end if;
 
     -- Sorted by ID: two batches with the same IDs and other SKUs meet in order.
-    -- An ID that came in by other SKUs, or was cancelled, since we looked is an
-    -- error of the primary key, after which the batch is decided anew: ON CONFLICT
-    -- would look for each of them once more.
+    -- An ID that is there although we did not look, or that came in by other SKUs or
+    -- was cancelled since, is an error of the primary key, after which the batch is
+    -- decided anew: ON CONFLICT would look for each of them once more.
     --
     -- Two statements, as what is not executed costs a small batch its start.
     if v_single then

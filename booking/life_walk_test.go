@@ -305,6 +305,7 @@ func (w *lifeWalk) reopen(ctx context.Context) error {
 		}
 		if waited {
 			time.Sleep(order.Reopening)
+			w.now() // what the background work did meanwhile came before the next operation
 		}
 	}
 	return nil

@@ -26,8 +26,8 @@ import (
 // Book would have said at once.
 //
 // When is the order decided before the answer? Where a SKU or one of its pools has a
-// customer's limit, as only Postgres knows what the customer has; and always with
-// Config.Inventory left nil. Accept is Book with a Receipt then, and the Receipt is
+// customer's limit, as only Postgres knows what the customer has; with SellDirect
+// while Redis is down; and always with Config.Inventory left nil. Accept is Book with a Receipt then, and the Receipt is
 // done.
 //
 // Accept fails by itself only where Postgres is asked before the answer: there, and
@@ -46,7 +46,7 @@ import (
 //
 // What may refuse the order later? Postgres, if Redis lost something; if units were
 // sold past Redis, as Book does where its counters are rebuilt faster than it can
-// commit; or if since then the capacity or a limit was lowered, or the sale paused
+// commit, and SellDirect while Redis is down; or if since then the capacity or a limit was lowered, or the sale paused
 // or closed (Postgres's clock decides at the commit, so a sale's last orders may
 // come too late). Then the refusal is written, so that it is final whoever asks, the
 // units go back, and Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID
@@ -198,6 +198,10 @@ func (e *acceptance) accept(ctx context.Context) (err error) {
 		}
 		if err != nil {
 			return e.decided(e.refuse(ctx, err))
+		}
+		if slices.Contains(e.held, inventory.Deduction{}) { // sold without Redis
+			e.name = ""
+			return e.decided(e.run(ctx))
 		}
 		// A step of its own: a deduction that arrives late must not be an accepted
 		// order, as its caller may have been refused since.

@@ -60,6 +60,9 @@ const (
 
 // run carries the request out.
 func (a *attempt) run(ctx context.Context) (order.Order, error) {
+	if err := a.s.withoutPostgres(); err != nil {
+		return a.refuse(ctx, err)
+	}
 	for again := 0; ; again++ {
 		if err := a.draw(ctx); err != nil {
 			return a.refuse(ctx, err)
@@ -82,7 +85,7 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 			if err != nil {
 				return a.refuse(ctx, err)
 			}
-			deductions = a.held
+			deductions = a.deductions()
 		}
 		outcome, err := a.commit(ctx, deductions)
 		if err != nil {
@@ -225,12 +228,26 @@ func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) 
 			return outcome, err // nothing was stored, and nothing will be by this
 		}
 		a.inDoubt = true
-		a.doubtful = append(a.doubtful, deductions...)
+		for _, d := range deductions {
+			if d != (inventory.Deduction{}) {
+				a.doubtful = append(a.doubtful, d)
+			}
+		}
 		a.doubtfulDirect = a.doubtfulDirect || deductions == nil
-		if resends == maxResends || !pause(ctx, time.Duration(1+resends)*50*time.Millisecond) {
+		if resends == maxResends || a.s.postgres.cut() || !pause(ctx, time.Duration(1+resends)*50*time.Millisecond) {
 			return outcome, err
 		}
 	}
+}
+
+// deductions are what the order would consume: none at all if it has none.
+func (a *attempt) deductions() []inventory.Deduction {
+	for _, d := range a.held {
+		if d != (inventory.Deduction{}) {
+			return a.held
+		}
+	}
+	return nil
 }
 
 // dropDead gives dead deductions back and forgets them. To deduct again takes
@@ -263,7 +280,7 @@ func (a *attempt) restoreAfterPush(ctx context.Context, deductions []inventory.D
 func (a *attempt) restore(ctx context.Context, deductions []inventory.Deduction, push bool) {
 	var held []inventory.Deduction
 	for _, d := range deductions {
-		if d != (inventory.Deduction{}) {
+		if d != (inventory.Deduction{}) && !a.s.shelf.isCut(d.SKU) { // the sweep does it
 			held = append(held, d)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -14,6 +15,7 @@ import (
 // has left meanwhile changes nothing about that.
 func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]order.Outcome, error) {
 	outcomes, counters, err := s.config.Orders.Commit(ctx, commits)
+	s.heard(err)
 	if err != nil {
 		return nil, err
 	}
@@ -34,16 +36,17 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 				at.consumed = append(at.consumed, d)
 			}
 		}
-		direct := len(commits[i].Deductions) == 0
-		switch {
-		case outcome.Verdict == order.VerdictFull && !direct:
-			d := commits[i].Deductions[outcome.Unit]
+		switch deductions := commits[i].Deductions; {
+		case outcome.Verdict == order.VerdictFull && len(deductions) > 0:
+			d := deductions[outcome.Unit]
 			if at := news[d.SKU]; at != nil {
 				at.doubt(d)
 			}
-		case outcome.Verdict == order.VerdictBooked && direct:
-			for _, unit := range commits[i].Order.Units() {
-				news[unit.SKU].push = true
+		case outcome.Verdict == order.VerdictBooked && (len(deductions) == 0 || slices.Contains(deductions, inventory.Deduction{})):
+			for u, unit := range commits[i].Order.Units() {
+				if len(deductions) == 0 || deductions[u] == (inventory.Deduction{}) {
+					news[unit.SKU].push = true
+				}
 			}
 		}
 	}
@@ -97,6 +100,9 @@ func (s *Service) settleBatch(ctx context.Context, batch []settlement) ([]struct
 		}
 	}
 	for sku, at := range bySKU {
+		if s.shelf.isCut(sku) {
+			continue // it has the supply before it is asked again, and a sweep does the rest
+		}
 		var err error
 		if at.lost {
 			err = s.reload(ctx, sku, at.counters.Epoch, "they granted what there was not")

@@ -93,12 +93,7 @@ func (e *acceptance) deductions() []inventory.Deduction {
 	if e.rounds >= maxAgain {
 		return nil
 	}
-	for _, d := range e.held {
-		if d != (inventory.Deduction{}) {
-			return e.held
-		}
-	}
-	return nil
+	return e.attempt.deductions()
 }
 
 // wholly says whether all that the order has in Redis was consumed.

@@ -10,13 +10,18 @@ import (
 )
 
 // deduct gets a deduction for every unit that has none. If one falls short, it
-// returns what became of the order ID before, if it is not new.
+// returns what became of the order ID before, if it is not new. A unit that Redis
+// can't be asked for is left without where Postgres may sell by itself.
 func (a *attempt) deduct(ctx context.Context) (existing *order.Outcome, err error) {
 	for u := range a.units {
 		if a.held[u] != (inventory.Deduction{}) {
 			continue
 		}
-		if existing, err = a.deductUnit(ctx, u); existing != nil || err != nil {
+		existing, err = a.deductUnit(ctx, u)
+		if a.s.sellsWithout(err) && ctx.Err() == nil {
+			continue
+		}
+		if existing != nil || err != nil {
 			return existing, err
 		}
 	}
@@ -60,9 +65,13 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 		if err != nil {
 			return nil, err
 		}
-		d, err := a.s.config.Inventory.Deduct(ctx, inventory.Request{
-			SKU: unit.SKU, Store: k.store, Attempt: a.attemptName(), OrderID: a.order.ID, Customer: a.order.Customer,
-			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: cleared,
+		var d inventory.Deduction
+		err = a.s.askRedis(ctx, unit.SKU, func(ctx context.Context) (err error) {
+			d, err = a.s.config.Inventory.Deduct(ctx, inventory.Request{
+				SKU: unit.SKU, Store: k.store, Attempt: a.attemptName(), OrderID: a.order.ID, Customer: a.order.Customer,
+				Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: cleared,
+			})
+			return err
 		})
 		if err == nil {
 			a.s.shelf.observeDeduction(d)
@@ -124,9 +133,18 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 	}
 }
 
+// sellsWithout says whether an order is to be committed without the deduction that
+// failed so.
+func (s *Service) sellsWithout(err error) bool {
+	return s.config.WhenRedisDown == SellDirect && (errors.Is(err, inventory.ErrUnavailable) || errors.Is(err, inventory.ErrNotLoaded))
+}
+
 // withoutRedis is the answer when Redis could not be asked: a second click gets
 // its order all the same.
 func (a *attempt) withoutRedis(ctx context.Context, cause error) (existing *order.Outcome, _ error) {
+	if a.s.sellsWithout(cause) {
+		return nil, cause // the commit will see
+	}
 	if found, err := a.s.looks.Do(ctx, a.commitOf(nil)); err == nil && found.Verdict != order.VerdictNew {
 		return &found.Outcome, nil
 	}

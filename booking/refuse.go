@@ -31,7 +31,7 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 		var accepted []*acceptance
 		if a.rivalled {
 			listed, err := a.rivals(ctx)
-			if err != nil {
+			if err != nil && !a.s.sellsWithout(err) {
 				return order.Order{}, err
 			}
 			// One of an accepted order is never fenced: it is carried out.

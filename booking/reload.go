@@ -106,7 +106,7 @@ const bringPatience = time.Second
 // there is nothing to push to. What fails now is made good by Run.
 func (s *Service) bring(ctx context.Context, c order.Counters) {
 	s.shelf.observeCounters(c)
-	if s.direct() {
+	if s.direct() || s.shelf.isCut(c.SKU) { // it has the supply before it is asked again
 		return
 	}
 	err := s.briefly(ctx, func(ctx context.Context) error {

@@ -29,6 +29,10 @@ type Config struct {
 	// there and still be booked, if units come back in that moment.
 	Inventory inventory.InventoryRepository
 
+	// WhenRedisDown says what becomes of bookings while Redis can't be asked: by
+	// default they are refused.
+	WhenRedisDown RedisDown
+
 	// Orders is the durable side, for instance order.NewPostgres(pool).
 	Orders order.Store
 
@@ -114,6 +118,8 @@ type Service struct {
 	asking chan struct{} // has an element for each call of BeforeExpire
 	asked  sync.Map      // order IDs that it is being asked about
 
+	postgres circuit // of the way there; see spot for Redis
+
 	joins   *joins
 	names   *names             // of attempts
 	reloads singleflight.Group // by SKU
@@ -166,6 +172,9 @@ func New(config Config) (*Service, error) {
 	}
 	if config.HoldGrace > order.MaxHold {
 		return nil, errors.New("booking: Config.HoldGrace is above order.MaxHold")
+	}
+	if config.WhenRedisDown != Refuse && config.WhenRedisDown != SellDirect {
+		return nil, fmt.Errorf("booking: Config.WhenRedisDown is %d, want Refuse or SellDirect", config.WhenRedisDown)
 	}
 	if config.Backlog < 0 {
 		return nil, errors.New("booking: Config.Backlog is negative")

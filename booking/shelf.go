@@ -21,6 +21,7 @@ type shelf struct {
 type spot struct {
 	now     atomic.Pointer[life]
 	soldOut atomic.Pointer[soldOut] // nil unless it is known to be
+	circuit circuit                 // of the way to Redis
 
 	learning atomic.Bool // somebody finds out whether it is sold out
 	orderIDs orderIDs    // of who is learning
@@ -134,6 +135,15 @@ func (s *shelf) observeCounters(counters ...order.Counters) {
 			s.spot(c.SKU).open()
 		}
 	}
+}
+
+// isCut says whether Redis is not to be asked about a SKU.
+func (s *shelf) isCut(sku string) bool {
+	at := s.spot(sku)
+	if at == nil {
+		return false
+	}
+	return at.circuit.cut()
 }
 
 // open forgets that the SKU was sold out, and sees to it that nobody who asked

@@ -1,0 +1,118 @@
+package booking
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// circuit keeps callers from waiting for a server that does not answer. It opens once
+// every call has failed for a while. While it is open the server is asked in the
+// background only, now and then, as long as somebody wants to buy; it closes when that
+// went well several times in a row. There is one for Postgres, and one for Redis of
+// each SKU, as a cluster may lose one of its nodes.
+type circuit struct {
+	troubled atomic.Bool // it is open, or the last call failed
+
+	mu      sync.Mutex
+	since   time.Time // of the first failure since the last call that went well; zero if it went well
+	open    bool
+	next    time.Time     // when the server is asked next
+	pause   time.Duration // before that, after it failed
+	well    int           // how often in a row it went well
+	closed  time.Time     // when it closed last
+	because error
+}
+
+const (
+	openAfter  = 200 * time.Millisecond // one lost connection does not open it
+	firstPause = 50 * time.Millisecond
+	maxPause   = time.Second
+	tryTimeout = time.Second
+	closeAfter = 3 // times that it went well in a row
+
+	// calmAfter is how long it has to stay closed until what was is forgotten: if it
+	// opens sooner, it stays open for longer, so that it doesn't go on and off.
+	calmAfter = 10 * time.Second
+)
+
+// fails takes note of a call that failed, and says whether the circuit opened by it.
+func (c *circuit) fails(at time.Time, because error) (opened bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open {
+		return false
+	}
+	if c.since.IsZero() {
+		c.since = at
+		c.troubled.Store(true)
+	}
+	if at.Sub(c.since) < openAfter {
+		return false
+	}
+	c.pause = min(maxPause, 2*c.pause)
+	if c.pause == 0 || at.Sub(c.closed) >= calmAfter {
+		c.pause = firstPause
+	}
+	c.open, c.because, c.well, c.next = true, because, 0, at.Add(c.pause)
+	return true
+}
+
+// works takes note of a call that Redis answered.
+func (c *circuit) works() {
+	if !c.troubled.Load() {
+		return // as nearly always
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open {
+		c.since = time.Time{}
+		c.troubled.Store(false)
+	}
+}
+
+// isOpen says why the server is not to be asked, nil if it is, and whether it is time to
+// ask it in the background. That is said once: who hears it calls tried.
+func (c *circuit) isOpen(at time.Time) (because error, try bool) {
+	if !c.troubled.Load() {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open {
+		return nil, false
+	}
+	if try = !c.next.IsZero() && !at.Before(c.next); try {
+		c.next = time.Time{}
+	}
+	return c.because, try
+}
+
+// cut says whether it is open.
+func (c *circuit) cut() bool {
+	if !c.troubled.Load() {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
+
+// tried takes note of how it went in the background, and says whether the circuit
+// closed by it.
+func (c *circuit) tried(at time.Time, err error) (closed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.because, c.well, c.pause = err, 0, min(maxPause, 2*c.pause)
+		c.next = at.Add(c.pause)
+		return false
+	}
+	c.next = at.Add(firstPause)
+	if c.well++; c.well < closeAfter {
+		return false
+	}
+	c.open, c.since, c.closed = false, time.Time{}, at
+	c.troubled.Store(false)
+	return true
+}

@@ -1,0 +1,100 @@
+package booking
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// breaks fails calls until the circuit opens, and returns the moment.
+func (c *circuit) breaks(t *testing.T, at time.Time, because error) time.Time {
+	t.Helper()
+	for range 100 {
+		if c.fails(at, because) {
+			return at
+		}
+		at = at.Add(10 * time.Millisecond)
+	}
+	require.Fail(t, "it does not open")
+	return at
+}
+
+// mends tries until the circuit closes, and returns the moment.
+func (c *circuit) mends(t *testing.T, at time.Time) time.Time {
+	t.Helper()
+	for range 10_000 {
+		if because, try := c.isOpen(at); because != nil && try && c.tried(at, nil) {
+			return at
+		}
+		at = at.Add(time.Millisecond)
+	}
+	require.Fail(t, "it does not close")
+	return at
+}
+
+func TestCircuit(t *testing.T) {
+	at, gone := time.Now(), errors.New("gone")
+	var c circuit
+	for i := range 1000 { // one call in two fails
+		assert.False(t, c.fails(at.Add(time.Duration(i)*openAfter), gone))
+		c.works()
+	}
+	assert.False(t, c.fails(at, gone))
+	for range 1000 { // one lost connection, and all who waited for it
+		assert.False(t, c.fails(at.Add(openAfter-1), gone))
+	}
+	because, try := c.isOpen(at.Add(openAfter - 1))
+	assert.NoError(t, because)
+	assert.False(t, try)
+	assert.False(t, c.cut())
+
+	assert.True(t, c.fails(at.Add(openAfter), gone))
+	assert.True(t, c.cut())
+	assert.False(t, c.fails(at.Add(2*openAfter), gone), "it is open")
+	c.works() // of one that was under way
+	because, try = c.isOpen(at.Add(openAfter))
+	assert.ErrorIs(t, because, gone)
+	assert.False(t, try, "not yet")
+
+	at = at.Add(openAfter + firstPause)
+	_, try = c.isOpen(at)
+	assert.True(t, try)
+	_, try = c.isOpen(at.Add(time.Hour))
+	assert.False(t, try, "somebody tries")
+	worse := errors.New("worse")
+	assert.False(t, c.tried(at, worse))
+	because, try = c.isOpen(at.Add(firstPause))
+	assert.ErrorIs(t, because, worse)
+	assert.False(t, try, "after a longer while")
+
+	at = at.Add(2 * firstPause)
+	for i := range closeAfter {
+		_, try = c.isOpen(at)
+		require.True(t, try)
+		assert.Equal(t, i == closeAfter-1, c.tried(at, nil))
+		at = at.Add(2 * firstPause)
+	}
+	assert.False(t, c.cut())
+	because, _ = c.isOpen(at)
+	assert.NoError(t, because)
+}
+
+// A Redis that comes and goes is asked less and less; one that stayed is forgiven.
+func TestCircuitDoesNotFlap(t *testing.T) {
+	start, gone := time.Now(), errors.New("gone")
+	var c circuit
+	opened, at := 0, start
+	for at.Sub(start) < 10*time.Minute {
+		at = c.breaks(t, at, gone)
+		opened++
+		at = c.mends(t, at).Add(time.Millisecond)
+	}
+	assert.Equal(t, maxPause, c.pause)
+	assert.Less(t, opened, 10*60, "not more often than every second")
+	c.works()
+	at = c.breaks(t, at.Add(calmAfter), gone)
+	assert.Equal(t, firstPause, c.pause)
+}

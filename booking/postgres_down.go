@@ -1,0 +1,50 @@
+package booking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// While Postgres does not answer, nobody takes units or waits for it: Book and Hold
+// refuse at once. Accept goes on as long as there is room in the backlog.
+
+// heard takes note of how a batch of commits went. An error with an SQLSTATE is an
+// answer too: a lock that somebody keeps, say, must not keep others from their SKUs.
+func (s *Service) heard(err error) {
+	var answer interface{ SQLState() string }
+	if err == nil || errors.As(err, &answer) {
+		s.postgres.works()
+	} else if s.postgres.fails(time.Now(), err) {
+		s.log.Warn("lastunit: Postgres does not answer; it is asked in the background only", "error", err)
+	}
+}
+
+// withoutPostgres is the error if Postgres has not answered for a while.
+func (s *Service) withoutPostgres() error {
+	because, try := s.postgres.isOpen(time.Now())
+	if because == nil {
+		return nil
+	}
+	if try {
+		s.tryPostgres()
+	}
+	return fmt.Errorf("%w: it has not answered for a while: %w", order.ErrUnavailable, because)
+}
+
+// tryPostgres asks Postgres in the background.
+func (s *Service) tryPostgres() {
+	s.inHand.enter()
+	go func() {
+		defer s.inHand.leave()
+		ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
+		defer cancel()
+		_, err := s.config.Orders.Counters(ctx, "lastunit")
+		if s.postgres.tried(time.Now(), err) {
+			s.log.Info("lastunit: Postgres answers again")
+		}
+	}()
+}

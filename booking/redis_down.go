@@ -1,0 +1,78 @@
+package booking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+// RedisDown says what becomes of bookings while Redis can't be asked.
+type RedisDown int
+
+// What to do while Redis can't be asked.
+const (
+	// Refuse refuses with order.ErrOutcomeUnknown, whose cause is
+	// inventory.ErrUnavailable: nothing is sold until Redis is back. That spares
+	// Postgres a rush that it may not be made for.
+	Refuse RedisDown = iota
+
+	// SellDirect sells through Postgres alone, as with Config.Inventory left nil.
+	// Accept is Book with a Receipt then. What is left is in Redis before it is
+	// asked again. An order ID that another process had in hand as Redis went may
+	// be told "sold out" here and be booked there, if units come back in that moment.
+	SellDirect
+)
+
+// redisPatience bounds how long a caller waits for Redis where Postgres may sell by
+// itself: one that hangs should not cost them the time that they have.
+const redisPatience = 500 * time.Millisecond
+
+// askRedis runs a call about a SKU that needs Redis, unless its circuit is open.
+func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) error {
+	at, began := s.shelf.spot(sku), time.Now()
+	if because, try := at.circuit.isOpen(began); because != nil {
+		if try {
+			s.tryRedis(sku, at)
+		}
+		return fmt.Errorf("%w: SKU %q: it has not answered for a while: %w", inventory.ErrUnavailable, sku, because)
+	}
+	patient := ctx
+	if s.config.WhenRedisDown == SellDirect {
+		var cancel context.CancelFunc
+		patient, cancel = context.WithTimeout(ctx, redisPatience)
+		defer cancel()
+	}
+	err := call(patient)
+	switch {
+	case !errors.Is(err, inventory.ErrUnavailable):
+		at.circuit.works()
+	case ctx.Err() == nil || time.Since(began) >= redisPatience: // else the caller has left too soon to know
+		if at.circuit.fails(time.Now(), err) {
+			s.log.WarnContext(ctx, "lastunit: Redis does not answer; it is asked in the background only", "sku", sku, "error", err)
+		}
+	}
+	return err
+}
+
+// tryRedis brings the supply to Redis, in the background.
+func (s *Service) tryRedis(sku string, at *spot) {
+	s.inHand.enter()
+	go func() {
+		defer s.inHand.leave()
+		ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
+		defer cancel()
+		c, err := s.counters(ctx, sku)
+		if err == nil {
+			s.shelf.observeCounters(c)
+			if err = s.config.Inventory.Push(ctx, c.Supply()); errors.Is(err, inventory.ErrNotLoaded) {
+				err = s.reload(ctx, sku, c.Epoch, err.Error())
+			}
+		}
+		if at.circuit.tried(time.Now(), err) {
+			s.log.Info("lastunit: Redis answers again", "sku", sku)
+		}
+	}()
+}

@@ -71,21 +71,21 @@ func (c *circuit) works() {
 	}
 }
 
-// isOpen says why the server is not to be asked, nil if it is, and whether it is time to
+// check says why the server is not to be asked, nil if it is, and whether it is time to
 // ask it in the background. That is said once: who hears it calls tried.
-func (c *circuit) isOpen(at time.Time) (because error, try bool) {
+func (c *circuit) check(at time.Time) (try bool, because error) {
 	if !c.troubled.Load() {
-		return nil, false
+		return false, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.open {
-		return nil, false
+		return false, nil
 	}
 	if try = !c.next.IsZero() && !at.Before(c.next); try {
 		c.next = time.Time{}
 	}
-	return c.because, try
+	return try, c.because
 }
 
 // cut says whether it is open.

@@ -26,7 +26,7 @@ func (c *circuit) breaks(t *testing.T, at time.Time, because error) time.Time {
 func (c *circuit) mends(t *testing.T, at time.Time) time.Time {
 	t.Helper()
 	for range 10_000 {
-		if because, try := c.isOpen(at); because != nil && try && c.tried(at, nil) {
+		if try, because := c.check(at); because != nil && try && c.tried(at, nil) {
 			return at
 		}
 		at = at.Add(time.Millisecond)
@@ -46,7 +46,7 @@ func TestCircuit(t *testing.T) {
 	for range 1000 { // one lost connection, and all who waited for it
 		assert.False(t, c.fails(at.Add(openAfter-1), gone))
 	}
-	because, try := c.isOpen(at.Add(openAfter - 1))
+	try, because := c.check(at.Add(openAfter - 1))
 	assert.NoError(t, because)
 	assert.False(t, try)
 	assert.False(t, c.cut())
@@ -55,30 +55,30 @@ func TestCircuit(t *testing.T) {
 	assert.True(t, c.cut())
 	assert.False(t, c.fails(at.Add(2*openAfter), gone), "it is open")
 	c.works() // of one that was under way
-	because, try = c.isOpen(at.Add(openAfter))
+	try, because = c.check(at.Add(openAfter))
 	assert.ErrorIs(t, because, gone)
 	assert.False(t, try, "not yet")
 
 	at = at.Add(openAfter + firstPause)
-	_, try = c.isOpen(at)
+	try, _ = c.check(at)
 	assert.True(t, try)
-	_, try = c.isOpen(at.Add(time.Hour))
+	try, _ = c.check(at.Add(time.Hour))
 	assert.False(t, try, "somebody tries")
 	worse := errors.New("worse")
 	assert.False(t, c.tried(at, worse))
-	because, try = c.isOpen(at.Add(firstPause))
+	try, because = c.check(at.Add(firstPause))
 	assert.ErrorIs(t, because, worse)
 	assert.False(t, try, "after a longer while")
 
 	at = at.Add(2 * firstPause)
 	for i := range closeAfter {
-		_, try = c.isOpen(at)
+		try, _ = c.check(at)
 		require.True(t, try)
 		assert.Equal(t, i == closeAfter-1, c.tried(at, nil))
 		at = at.Add(2 * firstPause)
 	}
 	assert.False(t, c.cut())
-	because, _ = c.isOpen(at)
+	_, because = c.check(at)
 	assert.NoError(t, because)
 }
 
@@ -95,6 +95,6 @@ func TestCircuitDoesNotFlap(t *testing.T) {
 	assert.Equal(t, maxPause, c.pause)
 	assert.Less(t, opened, 10*60, "not more often than every second")
 	c.works()
-	at = c.breaks(t, at.Add(calmAfter), gone)
+	c.breaks(t, at.Add(calmAfter), gone)
 	assert.Equal(t, firstPause, c.pause)
 }

@@ -25,7 +25,7 @@ func (s *Service) heard(err error) {
 
 // withoutPostgres is the error if Postgres has not answered for a while.
 func (s *Service) withoutPostgres() error {
-	because, try := s.postgres.isOpen(time.Now())
+	try, because := s.postgres.check(time.Now())
 	if because == nil {
 		return nil
 	}

@@ -33,7 +33,7 @@ const redisPatience = 500 * time.Millisecond
 // askRedis runs a call about a SKU that needs Redis, unless its circuit is open.
 func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) error {
 	at, began := s.shelf.spot(sku), time.Now()
-	if because, try := at.circuit.isOpen(began); because != nil {
+	if try, because := at.circuit.check(began); because != nil {
 		if try {
 			s.tryRedis(sku, at)
 		}

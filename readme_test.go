@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"os"
 	"strings"
@@ -140,6 +141,17 @@ func publish(ctx context.Context, shop *booking.Service, cursor order.Cursor, se
 	return keep(next) // from here on, the next time
 }
 
+func beforeTheSale(ctx context.Context, shop *booking.Service) error {
+	findings, err := shop.Check(ctx) // an error: a server does not answer
+	if err != nil {
+		return err
+	}
+	for _, finding := range findings {
+		log.Print(finding) // what it is, what it means, what to do
+	}
+	return findings.Err() // the problems among them; the others are only worth knowing
+}
+
 func TestCheckout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // its clock doesn't make you wait
 		shop, err := booking.New(booking.Config{
@@ -177,7 +189,7 @@ func TestREADME(t *testing.T) {
 		assert.Contains(t, squeeze(string(code)), squeeze(snippet))
 	}
 	_, _, _, _, _ = start, withRedis, sell, pay, accept
-	_, _, _, _ = becameOf, payInTransaction, terms, publish
+	_, _, _, _, _ = becameOf, payInTransaction, terms, publish, beforeTheSale
 }
 
 // squeeze makes the indentation of no account.

@@ -1,6 +1,9 @@
 package inventory_test
 
 import (
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -11,42 +14,83 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-// The rights in Redis that the repository needs, besides those to its keys.
-var rights = []any{
-	"+evalsha", "+eval", "+time", "+type", "+hmget", "+hset", "+hdel", "+hscan", "+del",
+// readmeRights are the commands that the README gives the user in Redis.
+func readmeRights(t testing.TB) (rights []string) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	_, line, _ := strings.Cut(string(readme), "ACL SETUSER shop on >PASSWORD ~lastunit:* ")
+	line, _, _ = strings.Cut(line, "\n")
+	rights = strings.Fields(line)
+	require.NotEmpty(t, rights)
+	for _, right := range rights {
+		require.Regexp(t, `^\+[a-z]+$`, right)
+	}
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	require.Contains(t, string(doc), "ACL SETUSER shop on >PASSWORD ~lastunit:* "+line+"\n", "the package's documentation says the same")
+	return rights
+}
+
+// user is a user of a server that has no rights but those it is given, and those of
+// the keys that begin with lastunit-least.
+type user struct {
+	t      testing.TB
+	server *servertest.Redis
+	admin  *redis.Client
+	repo   *inventory.Redis
+}
+
+const password = "a-password-1234"
+
+func newUser(t testing.TB, server *servertest.Redis, options ...inventory.Option) *user {
+	t.Helper()
+	u := &user{t: t, server: server, admin: server.Client(t)}
+	u.repo = inventory.NewRedis(u.client(), append(options, inventory.WithKeyPrefix("lastunit-least"))...)
+	t.Cleanup(func() { u.admin.Do(background(t), "ACL", "DELUSER", "least") })
+	return u
+}
+
+// client is one of the user's.
+func (u *user) client(change ...func(*redis.Options)) *redis.Client {
+	return u.server.Client(u.t, append(change, func(o *redis.Options) {
+		o.Username, o.Password, o.MaxRetries, o.ContextTimeoutEnabled = "least", password, -1, true
+	})...)
+}
+
+// grant gives the user these rights and no others. Redis keeps the rights of a
+// connection up to date.
+func (u *user) grant(rights ...string) {
+	u.t.Helper()
+	command := []any{"ACL", "SETUSER", "least", "reset", "on", ">" + password, "~lastunit-least:*"}
+	for _, right := range rights {
+		command = append(command, right)
+	}
+	require.NoError(u.t, u.admin.Do(background(u.t), command...).Err())
 }
 
 func TestLeastRights(t *testing.T) {
 	server := servertest.StartRedis(t) // its own, for the users and the scripts are those of the whole server
-	admin := server.Client(t)
-	ctx := background(t)
-	const user, password = "least", "a-password-1234"
-	grant := func(rights []any) {
-		t.Helper()
-		command := append([]any{"ACL", "SETUSER", user, "reset", "on", ">" + password, "~lastunit-least:*"}, rights...)
-		require.NoError(t, admin.Do(ctx, command...).Err())
-	}
-	t.Cleanup(func() { admin.Do(background(t), "ACL", "DELUSER", user) })
+	u, rights := newUser(t, server), readmeRights(t)
+	admin, ctx := u.admin, background(t)
 	s := &sale{
 		t: t, client: admin, sku: "floor",
-		repo: inventory.NewRedis(server.Client(t, func(o *redis.Options) {
-			o.Username, o.Password, o.MaxRetries = user, password, -1
-		}), inventory.WithKeyPrefix("lastunit-least")),
+		repo:   u.repo,
 		supply: inventory.Supply{SKU: "floor", Store: store, Epoch: 1, Version: 1, Units: 10},
 	}
 	s.key = s.repo.StockKey(s.sku)
 
-	grant(rights)
+	u.grant(rights...)
 	require.NoError(t, s.repo.Load(ctx, s.supply))
 	d := s.deduct("a")
 	for method, err := range s.everyMethod(d) {
 		require.NoError(t, err, method)
 	}
 
-	// One right fewer: something is refused, as unavailable. Redis keeps the rights of a connection up to date.
+	// One right fewer: something is refused, as unavailable.
 	full := s.hash()
 	for i, missing := range rights {
-		grant(append(append([]any{}, rights[:i]...), rights[i+1:]...))
+		u.grant(slices.Delete(slices.Clone(rights), i, i+1)...)
 		require.NoError(t, admin.ScriptFlush(ctx).Err()) // else nobody needs EVAL
 		s.replace(full)
 		refused := 0

@@ -3,6 +3,9 @@ package order_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,6 +34,14 @@ var oddSettings = map[string]string{
 	"TimeZone":                       "Asia/Kathmandu",
 }
 
+// queryModes are the ways in which pgx can send a statement.
+var queryModes = map[string]func(*pgxpool.Config){
+	"Default":       mode(pgx.QueryExecModeCacheStatement),
+	"Simple":        mode(pgx.QueryExecModeSimpleProtocol),
+	"Exec":          mode(pgx.QueryExecModeExec),
+	"CacheDescribe": mode(pgx.QueryExecModeCacheDescribe),
+}
+
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	odd := func(c *pgxpool.Config) {
@@ -38,30 +49,59 @@ func TestPostgres(t *testing.T) {
 			set(name, value)(c)
 		}
 	}
-	for name, configure := range map[string][]func(*pgxpool.Config){
-		"Default":       nil,
-		"Simple":        {mode(pgx.QueryExecModeSimpleProtocol)},
-		"Exec":          {mode(pgx.QueryExecModeExec)},
-		"CacheDescribe": {mode(pgx.QueryExecModeCacheDescribe)},
-		"OddSettings":   {odd},
-	} {
+	settings := maps.Clone(queryModes)
+	settings["OddSettings"] = odd
+	for name, configure := range settings {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store, _ := newStore(t, configure...)
+			store, _ := newStore(t, configure)
 			ordertest.Run(t, func(testing.TB) order.Store { return store })
 		})
 	}
 }
 
-// grants are the rights that everything but Migrate needs.
-const grants = `
-grant usage on schema lastunit to ROLE;
-grant select, update (ledger) on lastunit.store to ROLE;
-grant select, insert, update on lastunit.skus, lastunit.orders to ROLE;
-grant select, insert on lastunit.adjustments, lastunit.movement_batches to ROLE;
-grant select, insert, delete on lastunit.fences to ROLE;
-grant select, update on lastunit.partitions to ROLE;
-`
+// readmeGrants are the README's grants to ROLE: those that everything but Migrate
+// needs, and with the version those that are for this alone.
+func readmeGrants(t testing.TB, version bool) (grants string) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(readme)) {
+		grant, ok := strings.CutPrefix(line, "    GRANT ")
+		if !ok {
+			continue
+		}
+		require.Contains(t, string(doc), "//\tGRANT "+grant, "the package's documentation says the same")
+		if version || !strings.Contains(grant, " -- if ") {
+			grants += strings.Replace("GRANT "+grant, " TO shop;", " TO ROLE;", 1)
+		}
+	}
+	require.Equal(t, strings.Count(string(doc), "//\tGRANT "), strings.Count(string(readme), "\n    GRANT "))
+	require.NotEmpty(t, grants)
+	return grants
+}
+
+// granted is one right of several that a line grants, as REVOKE and GRANT take it.
+type granted struct{ right, of string }
+
+var grantLine = regexp.MustCompile(`^GRANT (.+) ON (.+) TO ROLE;`)
+
+// each takes the grants apart.
+func each(t testing.TB, grants string) (all []granted) {
+	t.Helper()
+	for line := range strings.Lines(grants) {
+		parts := grantLine.FindStringSubmatch(line)
+		require.NotNil(t, parts, line)
+		for _, on := range strings.Split(parts[2], ", ") {
+			for _, right := range strings.Split(parts[1], ", ") {
+				all = append(all, granted{right, on})
+			}
+		}
+	}
+	return all
+}
 
 // newRole makes a role that has nothing but the given rights, and those that
 // everybody has: to execute functions and to use types. It returns a URL for it.
@@ -76,7 +116,7 @@ func newRole(t testing.TB, database, grants string) (url string) {
 func TestOrdinaryRole(t *testing.T) {
 	t.Parallel()
 	database := newDatabase(t)
-	url := newRole(t, database, grants)
+	url := newRole(t, database, readmeGrants(t, false))
 	// The odd defaults once more, now of the role.
 	for name, value := range oddSettings {
 		execute(t, database, fmt.Sprintf("alter role role_testordinaryrole set %s = '%s'", name, value))
@@ -90,35 +130,30 @@ func TestOneRightFewer(t *testing.T) {
 	database := newDatabase(t)
 	admin := order.NewPostgres(newPool(t, database, maxConns(1)))
 	putOnSale(t, admin, "floor", 1000)
-	pool := newPool(t, newRole(t, database, grants), maxConns(1))
-	for i, right := range []struct{ right, of string }{
-		{"usage", "schema lastunit"},
-		{"select", "lastunit.store"},
-		{"update (ledger)", "lastunit.store"},
-		{"select", "lastunit.skus"},
-		{"insert", "lastunit.skus"},
-		{"update", "lastunit.skus"},
-		{"select", "lastunit.orders"},
-		{"insert", "lastunit.orders"},
-		{"update", "lastunit.orders"},
-		{"select", "lastunit.adjustments"},
-		{"insert", "lastunit.adjustments"},
-		{"select", "lastunit.movement_batches"},
-		{"insert", "lastunit.movement_batches"},
-		{"select", "lastunit.fences"},
-		{"insert", "lastunit.fences"},
-		{"delete", "lastunit.fences"},
-		{"select", "lastunit.partitions"},
-		{"update", "lastunit.partitions"},
-	} {
+	all := readmeGrants(t, true)
+	pool := newPool(t, newRole(t, database, all), maxConns(2))
+	found, _ := check(t, pool)
+	require.Empty(t, found)
+	for i, right := range each(t, all) {
 		execute(t, database, fmt.Sprintf("revoke %s on %s from role_testonerightfewer", right.right, right.of))
+		found, up := check(t, pool)
+		severity := "problem"
+		if right.of == "lastunit.migrations" {
+			severity = "notice" // only Migrate needs it
+		}
+		require.Equal(t, []string{fmt.Sprintf("%s PostgreSQL: %s ON %s=missing", severity, right.right, right.of)}, found)
 		counters, err := admin.Counters(t.Context(), "floor") // the epoch moves
 		require.NoError(t, err)
 		err = useAll(order.NewPostgres(pool), counters[0], int64(i)+1)
-		require.ErrorIs(t, err, order.ErrUnavailable, "%v", right)
-		_, name, _ := strings.Cut(right.of, "lastunit")
-		require.ErrorContains(t, err, strings.TrimPrefix(name, "."), "the error names it")
-		require.ErrorContains(t, err, "permission denied")
+		if severity == "notice" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, up.Findings.Err(), order.ErrUnavailable)
+			require.ErrorIs(t, err, order.ErrUnavailable, "%v", right)
+			_, name, _ := strings.Cut(right.of, "lastunit")
+			require.ErrorContains(t, err, strings.TrimPrefix(name, "."), "the error names it")
+			require.ErrorContains(t, err, "permission denied")
+		}
 		execute(t, database, fmt.Sprintf("grant %s on %s to role_testonerightfewer", right.right, right.of))
 	}
 	c, err := admin.Counters(context.Background(), "floor")

@@ -148,7 +148,7 @@ func startProcess(t *testing.T, redisURL, postgresURL string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(self, "-listen", "127.0.0.1:0", "-prefix", t.Name())
+	cmd := exec.Command(self, "-listen", "127.0.0.1:0", "-prefix", t.Name(), "-anyway") // the servers of tests run without fsync
 	// In the environment, where not everybody on the machine can read them.
 	cmd.Env = append(os.Environ(), selfVariable+"=1", "REDIS_URL="+redisURL, "DATABASE_URL="+postgresURL)
 	var stderr lockedBuffer

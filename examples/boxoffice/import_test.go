@@ -236,7 +236,7 @@ func TestImportAtTheStart(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("sku,capacity\nred,10\nblue,20\n"), 0o600))
 	for range 2 { // it is started again with the same file
 		var stdout, stderr strings.Builder
-		code := run(t.Context(), []string{"-import", path, "-rush", "5", "-capacity", "3", "-prefix", t.Name()},
+		code := run(t.Context(), []string{"-import", path, "-rush", "5", "-capacity", "3", "-prefix", t.Name(), "-anyway"},
 			environment("REDIS_URL="+redis.URL(), "DATABASE_URL="+database), &stdout, &stderr)
 		require.Equal(t, 0, code, stderr.String())
 		assert.Contains(t, stderr.String(), "items=2")
@@ -252,7 +252,7 @@ func TestImportAtTheStart(t *testing.T) {
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(test.text), 0o600))
 		var stdout, stderr strings.Builder
-		code := run(t.Context(), []string{"-import", path, "-listen", "127.0.0.1:0", "-prefix", t.Name()},
+		code := run(t.Context(), []string{"-import", path, "-listen", "127.0.0.1:0", "-prefix", t.Name(), "-anyway"},
 			environment("REDIS_URL="+redis.URL(), "DATABASE_URL="+database), &stdout, &stderr)
 		assert.Equal(t, 1, code, name)
 		assert.Contains(t, stderr.String(), test.want)

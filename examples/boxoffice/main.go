@@ -10,6 +10,11 @@
 //	curl -H 'Content-Type: application/json' -d '{"id":"4711","customer":"c-17","lines":[{"sku":"floor","quantity":2}]}' localhost:8080/api/v1/book
 //	curl localhost:8080/api/v1/orders/4711
 //
+// Before it opens on real servers it looks at their settings, at its rights there and
+// at their clocks (booking.Service.Check), and logs what it finds. A problem, such as a
+// right that is missing or a PostgreSQL with fsync off, keeps it closed, with the exit
+// code 1; with -anyway it opens all the same, which is for servers that are for tests.
+//
 // # Events
 //
 // An event has a SKU, a capacity, and whatever else shall hold for its sale: how
@@ -161,6 +166,11 @@ func open(ctx context.Context, s settings, log *slog.Logger, stdout, stderr io.W
 	shop, err := booking.New(booking.Config{Inventory: on.inventory, Orders: on.orders, Logger: log})
 	if err != nil {
 		return err
+	}
+	if s.postgres != "" { // what is inside this process has no settings
+		if err := check(ctx, shop, s.anyway, log); err != nil {
+			return err
+		}
 	}
 	if s.imports != "" {
 		imported, err := importFile(ctx, shop, s.imports)

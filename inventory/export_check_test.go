@@ -1,0 +1,4 @@
+package inventory
+
+// CheckClocks compares the clocks of nodes.
+var CheckClocks = checkClocks

@@ -1,0 +1,194 @@
+package order
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+// right is one that the role needs, on something in the schema lastunit.
+type right struct {
+	privilege string
+	on        string // a table; empty for the schema
+	column    string // empty for all
+}
+
+// String is the right as GRANT takes it.
+func (r right) String() string {
+	switch {
+	case r.on == "":
+		return r.privilege + " ON SCHEMA lastunit"
+	case r.column != "":
+		return fmt.Sprintf("%s (%s) ON lastunit.%s", r.privilege, r.column, r.on)
+	}
+	return r.privilege + " ON lastunit." + r.on
+}
+
+// rights are those that the role needs besides EXECUTE, as the documentation of the
+// package grants them.
+var rights = []right{
+	{"USAGE", "", ""},
+	{"SELECT", "store", ""},
+	{"UPDATE", "store", "ledger"},
+	{"SELECT", "skus", ""},
+	{"INSERT", "skus", ""},
+	{"UPDATE", "skus", ""},
+	{"SELECT", "orders", ""},
+	{"INSERT", "orders", ""},
+	{"UPDATE", "orders", ""},
+	{"SELECT", "adjustments", ""},
+	{"INSERT", "adjustments", ""},
+	{"SELECT", "movement_batches", ""},
+	{"INSERT", "movement_batches", ""},
+	{"SELECT", "fences", ""},
+	{"INSERT", "fences", ""},
+	{"DELETE", "fences", ""},
+	{"SELECT", "partitions", ""},
+	{"UPDATE", "partitions", ""},
+	readVersion,
+}
+
+// readVersion is needed only to find out of which version the schema is.
+var readVersion = right{"SELECT", "migrations", ""}
+
+// selectRights asks for each right whether the role has it, null if what it is on is
+// not there. By number and not by name, as that would be an error then.
+const selectRights = `
+select case
+	when r.on_table = '' then has_schema_privilege(n.oid, r.privilege)
+	when r.on_column = '' then has_table_privilege(c.oid, r.privilege)
+	else has_column_privilege(c.oid, a.attnum, r.privilege) end
+from unnest($1::text[], $2::text[], $3::text[]) with ordinality r(privilege, on_table, on_column, i)
+left join pg_namespace n on n.nspname = 'lastunit'
+left join pg_class c on c.relnamespace = n.oid and c.relname = r.on_table
+left join pg_attribute a on a.attrelid = c.oid and a.attname = r.on_column
+order by r.i`
+
+// selectFunctions asks for each function whether the role may execute it, in all its
+// versions; null if there is none. To fire a trigger takes no right to its function.
+const selectFunctions = `
+select bool_and(p.prorettype = 'trigger'::regtype or has_function_privilege(p.oid, 'EXECUTE'))
+from unnest($1::text[]) with ordinality f(name, i)
+left join pg_namespace n on n.nspname = 'lastunit'
+left join pg_proc p on p.pronamespace = n.oid and p.proname = f.name
+group by f.i order by f.i`
+
+// checkSchema looks at the rights of the role, and whether all that Migrate makes is
+// there.
+func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _ error) {
+	files, functions, err := made()
+	if err != nil {
+		return nil, err
+	}
+	var privileges, tables, columns []string
+	for _, r := range rights {
+		privileges, tables, columns = append(privileges, r.privilege), append(tables, r.on), append(columns, r.column)
+	}
+	var may, execute []*bool
+	err = p.read(ctx, func(batch *pgx.Batch) {
+		batch.Queue(selectRights, privileges, tables, columns).Query(func(rows pgx.Rows) (err error) {
+			may, err = pgx.CollectRows(rows, pgx.RowTo[*bool])
+			return err
+		})
+		batch.Queue(selectFunctions, functions).Query(func(rows pgx.Rows) (err error) {
+			execute, err = pgx.CollectRows(rows, pgx.RowTo[*bool])
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	readable := true
+	for i, r := range rights {
+		switch {
+		case may[i] == nil:
+			_, on, _ := strings.Cut(r.String(), " ON ")
+			return notMigratedFinding("without " + on), nil
+		case !*may[i]:
+			readable = readable && r != readVersion && r.on != ""
+			found = append(found, missingRight(r.String(), r == readVersion))
+		}
+	}
+	for i, function := range functions {
+		switch {
+		case execute[i] == nil:
+			return notMigratedFinding("without FUNCTION lastunit." + function), nil
+		case !*execute[i]:
+			found = append(found, missingRight("EXECUTE ON FUNCTION lastunit."+function, false))
+		}
+	}
+	if !readable {
+		return found, nil
+	}
+	var version int
+	err = p.read(ctx, func(batch *pgx.Batch) {
+		batch.Queue(selectVersion).QueryRow(func(row pgx.Row) error { return row.Scan(&version) })
+	})
+	if err != nil {
+		return found, err
+	}
+	switch {
+	case version < files:
+		found = append(found, notMigratedFinding(fmt.Sprintf("%d, want %d", version, files))...)
+	case version > files:
+		found = append(found, inventory.Finding{
+			Severity: inventory.Notice, Where: itself, What: "schema version", Found: fmt.Sprintf("%d, newer than %d", version, files),
+			Means:  "a newer lastunit migrated the database than the one in this program",
+			Advice: "bring this program up to date; until then, see in the changelog whether the two go together",
+		})
+	}
+	return found, nil
+}
+
+const selectVersion = "select coalesce(max(version), 0) from lastunit.migrations"
+
+func notMigratedFinding(found string) inventory.Findings {
+	return inventory.Findings{{
+		Severity: inventory.Problem, Where: itself, What: "schema version", Found: found, Err: ErrNotMigrated,
+		Means: "what this lastunit needs in the database is not there", Advice: "call order.Migrate",
+	}}
+}
+
+func missingRight(name string, optional bool) inventory.Finding {
+	f := inventory.Finding{
+		Severity: inventory.Problem, Where: itself, What: name, Found: "missing", Err: ErrUnavailable,
+		Means: "the role may not do what calls need it for, and they fail", Advice: "GRANT " + name + " TO the role",
+	}
+	if optional {
+		f.Severity, f.Err = inventory.Notice, nil
+		f.Means = "of which version the tables are could not be asked; nor can order.Migrate see that it is done"
+	}
+	return f
+}
+
+var createFunction = regexp.MustCompile(`(?m)^create function lastunit\.(\w+)\(`)
+
+// made is what the migrations make: their last version, and the functions.
+func made() (version int, functions []string, _ error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, file := range files {
+		text, err := migrations.ReadFile(file)
+		if err != nil {
+			return 0, nil, err
+		}
+		number, _, _ := strings.Cut(path.Base(file), "_")
+		if version, err = strconv.Atoi(number); err != nil {
+			return 0, nil, fmt.Errorf("%s: %w", file, err)
+		}
+		for _, match := range createFunction.FindAllStringSubmatch(string(text), -1) {
+			functions = append(functions, match[1])
+		}
+	}
+	return version, functions, nil
+}

@@ -19,7 +19,7 @@
 // a database other than 0, client|setname for a client name.
 //
 // Let maxmemory-policy be noeviction. A key that Redis evicts is noticed and
-// rebuilt, but that costs time.
+// rebuilt, but that costs time. booking.Service.Check says what else is wrong.
 //
 // With go-redis, set ContextTimeoutEnabled, so that a call ends with its context
 // and not only with ReadTimeout. Deductions that come while others are under way

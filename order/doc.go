@@ -26,8 +26,8 @@
 //	GRANT SELECT, INSERT, DELETE ON lastunit.fences TO shop;
 //	GRANT SELECT, UPDATE ON lastunit.partitions TO shop;
 //
-// and EXECUTE on the functions and USAGE on the types of that schema, which
-// PUBLIC has unless somebody revoked it.
+// and EXECUTE on the functions of that schema, which PUBLIC has unless somebody
+// revoked it. booking.Service.Check says by name which right is missing.
 //
 // The tables are for reading too: lastunit.orders has a row for each order, with
 // what it takes of each SKU in the arrays skus and quantities, pools included.

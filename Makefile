@@ -61,9 +61,42 @@ cover: test-deps ## Run every test and print the statement coverage
 	$(call each-module,$(GO_TEST) -covermode=atomic -coverpkg=./... -coverprofile=coverage.out ./... && $(GO) tool cover -func=coverage.out | tail -n 1)
 	$(say-left-out)
 
+.PHONY: faults
+faults: test-deps ## Inject every fault in full, and write docs/faults.md
+	LASTUNIT_FAULTS=full LASTUNIT_FAULTS_TABLE="$(CURDIR)/docs/faults.md" $(GO_TEST) -run '^TestFault$$' ./internal/faults
+	$(say-left-out)
+
 # ARGS are the flags of internal/bench, as in ARGS="-seconds 2 -callers 1000 -json FILE".
 .PHONY: bench
 bench: export LASTUNIT_BENCH_COMMAND = make bench$(if $(ARGS), ARGS="$(ARGS)")
 bench: test-deps ## Measure beside what people use instead, some 20 minutes (ARGS="-help")
 	@$(GO) build -C internal/bench -o "$(CURDIR)/bin/bench" .
 	@exec bin/bench -svg internal/bench/bench.svg $(ARGS)
+
+# What fails is kept under testdata/fuzz of the package, and is a test from then on.
+SECONDS ?= 10
+.PHONY: fuzz
+fuzz: ## Fuzz each input for SECONDS=10 in turn
+	@for package in ./inventory ./examples/boxoffice; do \
+	for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	echo "==> $$package $$name"; \
+	$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(SECONDS)s -fuzzminimizetime 100x $$package || exit 1; \
+	done; done
+
+MINUTES ?= 30
+.PHONY: soak
+soak: test-deps ## Sell for MINUTES=30, and fail if anything grows
+	LASTUNIT_SOAK=$(MINUTES)m LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -v -count=1 -timeout $$(($(MINUTES) + 10))m ./internal/soak
+
+# SEED repeats the schedule of a run; without it a random one is taken, and printed.
+.PHONY: robustness
+robustness: SECONDS = 60
+robustness: test-deps ## Break everything for SECONDS=60, drawn from SEED, and check every answer
+	LASTUNIT_SECONDS=$(SECONDS) SEED=$(SEED) $(GO_TEST) -race -timeout $$(($(SECONDS) + 600))s -v -run '^TestRobustness' ./internal/robustness
+	$(say-left-out)
+
+.PHONY: planted
+planted: test-deps ## Plant every bug of internal/robustness, and see that it is found
+	LASTUNIT_FAULTS=full $(GO_TEST) -v -run '^TestPlantedBugs$$' ./internal/robustness
+	$(say-left-out)
+faults: planted

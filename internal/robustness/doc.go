@@ -1,0 +1,18 @@
+// Package robustness checks the whole library against its promises while
+// everything around it breaks. It has tests only.
+//
+// Several processes call everything that package booking offers, on a real
+// redis-server and postgres behind proxies, while a schedule of faults, drawn from
+// a seed, kills, stops, wipes and cuts them. Every call is written down with when it
+// began, when it ended, and what its caller was told. Then two things are checked.
+// The history of each SKU must be linearizable (porcupine): there must be an order
+// of events, each within its call, in which every answer was right. And the books
+// must be exact in the end.
+//
+// A checker that finds nothing proves nothing by itself. So there is a list of
+// planted bugs, each switched on from outside, and a test that all of them are
+// found: see TestPlantedBugs. Histories that must be rejected are in TestModel.
+//
+// Not checked here, as the traffic has none of it: pools, customers' limits, sales
+// windows, transactions of the caller's own, Reclaim, selling without Redis.
+package robustness

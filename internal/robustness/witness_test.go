@@ -1,0 +1,183 @@
+package robustness
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/lastunit/lastunit/order"
+)
+
+// A search through all orders of events takes exponentially long where many calls
+// overlap. But the ledger names one: mostly it is easy to find, for each call, a
+// moment within it at which its answer was right by that order. Then porcupine
+// checks the history with each call at its moment, which takes no search. A history
+// that passes so is linearizable, as the moments are within the calls. One that does
+// not says nothing yet: then porcupine searches.
+
+// witness is a try at it.
+type witness struct {
+	pending []*moment // sorted by the end of their calls
+	moves   []order.Movement
+	spans   []span // of the moves
+	state   state
+	at      int64 // the moment that was reached
+	order   []porcupine.Operation
+}
+
+// moment is an event that has its place, or not yet.
+type moment struct {
+	porcupine.Operation
+	placed bool
+}
+
+// untold says whether nobody was told what came of it.
+func (m *moment) untold() bool {
+	v := m.Input.(step).verb
+	return v == expiring || v == refusing || m.Output.(told).outcome == unknown
+}
+
+// witnessOf gives the operations of a partition their moments, as the ledger has
+// them; false if it finds none for some.
+func (h *history) witnessOf(p *partition) ([]porcupine.Operation, bool) {
+	w := &witness{state: state{capacity: p.capacity}}
+	for _, m := range h.ledger[p.sku] {
+		if m.Kind != order.MovedOnSale {
+			w.moves = append(w.moves, m)
+			w.spans = append(w.spans, h.happened[deed{p.sku, cmp.Or(m.OrderID, m.Reference), m.Kind}])
+		}
+	}
+	for _, o := range p.operations {
+		w.pending = append(w.pending, &moment{Operation: o})
+	}
+	slices.SortStableFunc(w.pending, func(a, b *moment) int { return cmp.Compare(a.Return, b.Return) })
+	for _, m := range w.pending {
+		for len(w.moves) > 0 && w.spans[0].to <= m.Return {
+			if !w.reach(w.spans[0].to) || !w.move() {
+				return nil, false
+			}
+		}
+		if !w.reach(m.Return) {
+			return nil, false
+		}
+		for !m.placed {
+			if w.force(m) {
+				break
+			}
+			if len(w.moves) == 0 || w.spans[0].from > w.at || !w.move() {
+				return nil, false
+			}
+		}
+	}
+	return w.order, true
+}
+
+// reach goes on to a moment: whatever has begun by then, was told, and changes
+// nothing has its place before that. What nobody was told of may still be needed.
+func (w *witness) reach(at int64) bool {
+	if at < w.at {
+		return false
+	}
+	w.at = at
+	w.placeAll()
+	return true
+}
+
+func (w *witness) placeAll() {
+	for _, m := range w.pending {
+		if m.placed || m.Call > w.at || m.untold() {
+			continue
+		}
+		if possible, after := w.step(m); possible && same(after, w.state) {
+			w.place(m, after)
+		}
+	}
+}
+
+func (w *witness) step(m *moment) (bool, state) {
+	return w.state.take(m.Input.(step), m.Output.(told))
+}
+
+func (w *witness) place(m *moment, after state) {
+	if w.at < m.Call || w.at > m.Return {
+		panic("the moment is not within the call")
+	}
+	m.placed = true
+	w.state = after
+	o := m.Operation
+	o.Call = int64(len(w.order))
+	o.Return = o.Call
+	w.order = append(w.order, o)
+}
+
+// move finds who made the next movement: first those who were told so.
+func (w *witness) move() bool {
+	next := w.moves[0]
+	id := cmp.Or(next.OrderID, next.Reference)
+	for _, unsure := range []bool{false, true} {
+		for _, m := range w.pending {
+			e := m.Input.(step)
+			if m.placed || m.Call > w.at || e.id != id || e.verb == extend || m.untold() != unsure || !makes(e.verb, next.Kind) {
+				continue
+			}
+			if possible, after := w.step(m); possible && !same(after, w.state) {
+				w.moves, w.spans = w.moves[1:], w.spans[1:]
+				w.place(m, after)
+				w.placeAll()
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// makes says whether an event of the history may be a movement of the kind.
+func makes(v verb, kind order.MovementKind) bool {
+	if v == expiring {
+		return kind == order.MovedExpired
+	}
+	may, _ := (&call{Verb: v}).moves()
+	return slices.Contains(may, kind)
+}
+
+// force gives an event its place that has to have one now: also one that changes
+// something of which the ledger does not tell, or after another such one.
+func (w *witness) force(m *moment) bool {
+	if w.silently(m) {
+		return true
+	}
+	for _, other := range w.pending {
+		if other.placed || other.Call > w.at || other.Input.(step).id != m.Input.(step).id || !w.silently(other) {
+			continue
+		}
+		if m.placed || w.silently(m) {
+			return true
+		}
+	}
+	return false
+}
+
+// silently places an event if the ledger says nothing of what it does.
+func (w *witness) silently(m *moment) bool {
+	possible, after := w.step(m)
+	if !possible || after.live() != w.state.live() || after.capacity != w.state.capacity || after.confirmed() != w.state.confirmed() {
+		return false
+	}
+	w.place(m, after)
+	w.placeAll()
+	return true
+}
+
+func (s state) confirmed() (n int) {
+	for _, o := range s.orders {
+		if o.status == order.Confirmed {
+			n++
+		}
+	}
+	return n
+}
+
+func same(a, b state) bool {
+	return a.capacity == b.capacity && a.adjusted == b.adjusted && slices.Equal(a.orders, b.orders)
+}

@@ -49,7 +49,7 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 			return nil
 		}
 		level := slog.LevelWarn
-		if c.Version == 2 {
+		if known, _ := s.shelf.get(sku); c.Version == 2 && !known.loaded {
 			level = slog.LevelDebug // it was only just put on sale
 		}
 		s.log.Log(ctx, level, "lastunit: rebuilding the inventory's counters", "sku", sku, "epoch", c.Epoch, "because", because)

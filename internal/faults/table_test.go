@@ -1,0 +1,89 @@
+package faults_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tableFile is where the table stands in the repository.
+const tableFile = "../../docs/faults.md"
+
+const tableHead = `# Faults that lastunit survives
+
+Written by ` + "`make faults`" + `, which injects each of these into a rush on real redis-server and
+postgres processes: by kill -9, SIGSTOP, a proxy that drops, delays or cuts, an old copy of
+the data. Afterwards one audit runs: never more sold than there is, at any moment; every
+acknowledged order is there once, as its caller was told; nobody who was refused has an
+order; the capacity is sold to the last unit; Redis equals Postgres, and nothing is left in
+between.
+
+*Ask again* is what a caller does who is told ErrOutcomeUnknown or ErrTryAgain: the same
+request with the same ID. *Sells again* is the time from the end of the fault until every
+service has sold something. *Books exact* is the time until Redis equals Postgres and
+nothing is unsettled, with the rest of the rush in it. Both were measured on one machine
+that ran four rows at a time, servers and callers included; where a row has several cases
+it is the slowest. With a dash there is nothing to recover from.
+
+| fault | what happens to callers | what is lost | sells again | books exact |
+|---|---|---|---|---|
+`
+
+// cells are what the table says of a row, other than the figures.
+func (r row) cells() string {
+	return fmt.Sprintf("| %s | %s | %s |", strings.ReplaceAll(r.name, "_", " "), r.callers, r.lost)
+}
+
+// writeTable writes the table to the file that LASTUNIT_FAULTS_TABLE names, unless only
+// some of the rows ran.
+func writeTable(t *testing.T, all []row, results []*measured) {
+	t.Helper()
+	file := os.Getenv("LASTUNIT_FAULTS_TABLE")
+	if file == "" {
+		return
+	}
+	var text strings.Builder
+	text.WriteString(tableHead)
+	for i, r := range all {
+		if results[i] == nil {
+			t.Logf("%s was not run: no table", r.name)
+			return
+		}
+		selling, exact := "–", "–"
+		if results[i].known {
+			selling, exact = figure(results[i].selling), figure(results[i].exact)
+		}
+		fmt.Fprintf(&text, "%s %s | %s |\n", r.cells(), selling, exact)
+	}
+	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o644))
+}
+
+// figure is a time with two digits that mean something.
+func figure(d time.Duration) string {
+	if d < 10*time.Millisecond {
+		return "< 10 ms"
+	}
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Round(10*time.Millisecond).Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// The table in the repository has the rows of the code, in their order.
+func TestTable(t *testing.T) {
+	text, err := os.ReadFile(tableFile)
+	require.NoError(t, err)
+	_, body, found := strings.Cut(string(text), "|---|---|---|---|---|\n")
+	require.True(t, found, "the table's head")
+	lines := strings.Split(strings.TrimSpace(body), "\n")
+	all := rows()
+	for i, r := range all {
+		require.Less(t, i, len(lines), "%s is missing: run make faults", r.name)
+		require.True(t, strings.HasPrefix(lines[i], r.cells()), "%s: the table says %q: run make faults", r.name, lines[i])
+	}
+	require.Len(t, lines, len(all), "the table has rows that the code has not: run make faults")
+}

@@ -22,6 +22,7 @@
 // rebuilt, but that costs time. booking.Service.Check says what else is wrong.
 //
 // With go-redis, set ContextTimeoutEnabled, so that a call ends with its context
-// and not only with ReadTimeout. Deductions that come while others are under way
-// travel together, so that a few connections are enough.
+// and not only with ReadTimeout; with a ClusterClient also a ClusterStateReloadInterval
+// of a second or so, as it may notice a failover no sooner. Deductions that come
+// while others are under way travel together, so that a few connections are enough.
 package inventory

@@ -206,6 +206,7 @@ func TestCheckOfACluster(t *testing.T) {
 	assert.Regexp(t, `^Redis .*:`+port+"$", where)
 	assert.Equal(t, []string{
 		"notice " + where + ": appendonly=no, without snapshots",
+		"notice go-redis: ClusterStateReloadInterval=1m0s",
 		"notice go-redis: ContextTimeoutEnabled=false",
 	}, briefly(up.Findings))
 
@@ -229,6 +230,7 @@ func TestRightsInACluster(t *testing.T) {
 		require.NoError(t, cluster.Do(background(t), command...).Err())
 		client := redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: []string{address}, Username: "least", Password: password, ContextTimeoutEnabled: true, MaxRedirects: -1,
+			ClusterStateReloadInterval: time.Second,
 		})
 		t.Cleanup(func() { client.Close() })
 		return inventory.NewRedis(client)

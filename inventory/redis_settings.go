@@ -10,6 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// slowReload is from when on a cluster's client takes long to notice a failover, beside
+// the seconds that the cluster itself needs.
+const slowReload = 5 * time.Second
+
 // checkClient looks at the settings of the caller's client. Retries and redirects
 // need no look, as every script is safe to repeat; nor does reading from replicas, as
 // go-redis sends no script there.
@@ -22,6 +26,13 @@ func (r *Redis) checkClient() (found Findings) {
 		readTimeout, bounded = client.Options().ReadTimeout, client.Options().ContextTimeoutEnabled
 	case *redis.ClusterClient:
 		readTimeout, bounded = client.Options().ReadTimeout, client.Options().ContextTimeoutEnabled
+		if every := client.Options().ClusterStateReloadInterval; every > slowReload {
+			found = append(found, Finding{
+				Severity: Notice, Where: where, What: "ClusterStateReloadInterval", Found: every.String(),
+				Means:  "after a failover the client asks the dead master for so long, and SKUs whose keys it had are not sold",
+				Advice: "set it to a second or so",
+			})
+		}
 	default:
 		if r.replicas > 0 {
 			found = append(found, Finding{

@@ -78,6 +78,9 @@ begin
         verdicts[r.i] := 'busy'; -- unless we can lock it
     end loop;
 
+    -- The moment at which all of them are decided, as of which they are stored: else
+    -- one would be confirmed after its time. Nothing waits from here on.
+    v_now := clock_timestamp();
     for r in
         select o.*, u.i, u.action, u.hold
         from unnest(p_ids, p_actions, p_holds) with ordinality u(id, action, hold, i)
@@ -86,7 +89,6 @@ begin
     loop
         -- What came in after we looked stays busy, but for what we have inserted.
         continue when not v_seen[r.i] and r.skus <> '{}';
-        v_now := clock_timestamp();
         v_verdict := 'done';
         v_status[r.i] := r.status;
         v_expires[r.i] := r.expires_at;
@@ -161,7 +163,6 @@ begin
         end if;
     end loop;
     if true = any(v_touched) then
-        v_now := clock_timestamp();
         perform lastunit.write_changes(t.ids, t.statuses, t.expires, t.changed, v_now)
         from (
             select array_agg(x.id) as ids, array_agg(x.status) as statuses, array_agg(x.expires) as expires, array_agg(x.changed) as changed
@@ -195,7 +196,7 @@ begin
     update lastunit.orders o
     set status = c.status::lastunit.order_status, counted = c.status::lastunit.order_status,
         expires_at = c.expires, due_at = case when c.expires is distinct from o.expires_at then c.expires else o.due_at end,
-        changed_at = case when c.changed then p_now else o.changed_at end
+        changed_at = case when c.changed then greatest(p_now, o.changed_at) else o.changed_at end
     from unnest(p_ids, p_statuses, p_expires, p_changed) c(id, status, expires, changed)
     where o.id = c.id;
 end $$;
@@ -240,7 +241,8 @@ declare
 begin
     perform lastunit.await_standbys();
     if p_action = 'confirm' then
-        update lastunit.orders set status = 'confirmed', changed_at = clock_timestamp()
+        -- The clock is read again: it was still before its time when it was confirmed.
+        update lastunit.orders set status = 'confirmed', changed_at = least(clock_timestamp(), expires_at - interval '1 microsecond')
         where id = p_id and status = 'held' and expires_at > clock_timestamp();
     else
         update lastunit.orders set status = 'cancelled', changed_at = clock_timestamp()

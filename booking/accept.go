@@ -27,8 +27,8 @@ import (
 //
 // When is the order decided before the answer? Where a SKU or one of its pools has a
 // customer's limit, as only Postgres knows what the customer has; with SellDirect
-// while Redis is down; and always with Config.Inventory left nil. Accept is Book with a Receipt then, and the Receipt is
-// done.
+// while Redis is down; and always with Config.Inventory left nil. Accept is Book with
+// a Receipt then, and the Receipt is done.
 //
 // Accept fails by itself only where Postgres is asked before the answer: there, and
 // where Redis has too few units, or the SKU is not on sale by what it knows. The
@@ -46,12 +46,13 @@ import (
 //
 // What may refuse the order later? Postgres, if Redis lost something; if units were
 // sold past Redis, as Book does where its counters are rebuilt faster than it can
-// commit, and SellDirect while Redis is down; or if since then the capacity or a limit was lowered, or the sale paused
-// or closed (Postgres's clock decides at the commit, so a sale's last orders may
-// come too late). Then the refusal is written, so that it is final whoever asks, the
-// units go back, and Receipt.Wait, Lookup and Config.OnRefused tell it. The same ID
-// books nothing any more. Only where a constraint of your own rejects even the
-// refusal, nothing is written: it is order.ErrRejected then.
+// commit, and SellDirect while Redis is down; or if since then the capacity or a limit
+// was lowered, or the sale paused or closed (Postgres's clock decides at the commit,
+// so a sale's last orders may come too late). Then the refusal is written, so that it
+// is final whoever asks, the units go back, and Receipt.Wait, Lookup and
+// Config.OnRefused tell it. The same ID books nothing any more. Only where a
+// constraint of your own rejects even the refusal, nothing is written: it is
+// order.ErrRejected then.
 func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) {
 	o, err := request.order()
 	if err != nil {
@@ -250,7 +251,7 @@ func (e *acceptance) decided(booked order.Order, err error) error {
 // begin sends an accepted order on its way.
 func (e *acceptance) begin() {
 	for u := range e.held {
-		if e.held[u] != (inventory.Deduction{}) {
+		if isThere(e.held[u]) {
 			e.held[u].Accepted = e.payload
 		}
 	}

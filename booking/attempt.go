@@ -228,11 +228,7 @@ func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) 
 			return outcome, err // nothing was stored, and nothing will be by this
 		}
 		a.inDoubt = true
-		for _, d := range deductions {
-			if d != (inventory.Deduction{}) {
-				a.doubtful = append(a.doubtful, d)
-			}
-		}
+		a.doubtful = append(a.doubtful, thoseThere(deductions)...)
 		a.doubtfulDirect = a.doubtfulDirect || deductions == nil
 		if resends == maxResends || a.s.postgres.cut() || !pause(ctx, time.Duration(1+resends)*50*time.Millisecond) {
 			return outcome, err
@@ -242,12 +238,23 @@ func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) 
 
 // deductions are what the order would consume: none at all if it has none.
 func (a *attempt) deductions() []inventory.Deduction {
-	for _, d := range a.held {
-		if d != (inventory.Deduction{}) {
-			return a.held
+	if !slices.ContainsFunc(a.held, isThere) {
+		return nil
+	}
+	return a.held
+}
+
+// isThere says whether a unit has a deduction.
+func isThere(d inventory.Deduction) bool { return d != (inventory.Deduction{}) }
+
+// thoseThere are the deductions of the units that have one.
+func thoseThere(deductions []inventory.Deduction) (there []inventory.Deduction) {
+	for _, d := range deductions {
+		if isThere(d) {
+			there = append(there, d)
 		}
 	}
-	return nil
+	return there
 }
 
 // dropDead gives dead deductions back and forgets them. To deduct again takes
@@ -278,12 +285,7 @@ func (a *attempt) restoreAfterPush(ctx context.Context, deductions []inventory.D
 
 // restore gives back those of the deductions that there are.
 func (a *attempt) restore(ctx context.Context, deductions []inventory.Deduction, push bool) {
-	var held []inventory.Deduction
-	for _, d := range deductions {
-		if d != (inventory.Deduction{}) && !a.s.shelf.isCut(d.SKU) { // the sweep does it
-			held = append(held, d)
-		}
-	}
+	held := slices.DeleteFunc(thoseThere(deductions), func(d inventory.Deduction) bool { return a.s.shelf.isCut(d.SKU) }) // the sweep does it
 	if len(held) == 0 {
 		return
 	}

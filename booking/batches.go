@@ -44,7 +44,7 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 			}
 		case outcome.Verdict == order.VerdictBooked && (len(deductions) == 0 || slices.Contains(deductions, inventory.Deduction{})):
 			for u, unit := range commits[i].Order.Units() {
-				if len(deductions) == 0 || deductions[u] == (inventory.Deduction{}) {
+				if len(deductions) == 0 || !isThere(deductions[u]) {
 					news[unit.SKU].push = true
 				}
 			}

@@ -151,13 +151,7 @@ func (e *acceptance) hear(ctx context.Context, outcome order.Outcome) {
 // constraint of its owner's does: it can never be stored. Its deductions are fenced,
 // so that this attempt is over, and their units go back.
 func (e *acceptance) giveUp(ctx context.Context, why error) {
-	var held []inventory.Deduction
-	for _, d := range append(slices.Clip(e.held), e.dead...) {
-		if d != (inventory.Deduction{}) {
-			held = append(held, d)
-		}
-	}
-	if len(held) > 0 {
+	if held := thoseThere(append(slices.Clip(e.held), e.dead...)); len(held) > 0 {
 		if _, _, err := e.s.config.Orders.Fence(ctx, held); err != nil {
 			e.s.carryLater([]*acceptance{e}, err)
 			return
@@ -185,7 +179,7 @@ func (s *Service) refuseBatch(ctx context.Context, orders []order.Order) ([]orde
 func (e *acceptance) drop(ctx context.Context, consumed []bool) {
 	left := e.dead
 	for u, d := range e.held {
-		if d != (inventory.Deduction{}) && (u >= len(consumed) || !consumed[u]) {
+		if u >= len(consumed) || !consumed[u] {
 			left = append(left, d)
 		}
 	}
@@ -215,7 +209,7 @@ func (e *acceptance) renew(ctx context.Context, again []bool) {
 func (e *acceptance) find(ctx context.Context) {
 	var found []inventory.Deduction
 	for u, unit := range e.units {
-		if e.held[u] != (inventory.Deduction{}) {
+		if isThere(e.held[u]) {
 			continue
 		}
 		d, err := e.findUnit(ctx, unit)
@@ -247,10 +241,7 @@ func (e *acceptance) findUnit(ctx context.Context, unit order.Line) (inventory.D
 		if err != nil {
 			return inventory.Deduction{}, err
 		}
-		d, err := e.s.config.Inventory.Deduct(ctx, inventory.Request{
-			SKU: unit.SKU, Store: k.store, Attempt: e.name, OrderID: e.order.ID, Customer: e.order.Customer,
-			Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: true,
-		})
+		d, err := e.s.config.Inventory.Deduct(ctx, e.requestOf(unit, k, true))
 		wait := maxWait
 		var reopening *inventory.ReopeningError
 		switch {

@@ -1,6 +1,7 @@
 package booking
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,7 @@ func (c *circuit) fails(at time.Time, because error) (opened bool) {
 	return true
 }
 
-// works takes note of a call that Redis answered.
+// works takes note of a call that the server answered.
 func (c *circuit) works() {
 	if !c.troubled.Load() {
 		return // as nearly always
@@ -115,4 +116,17 @@ func (c *circuit) tried(at time.Time, err error) (closed bool) {
 	c.open, c.since, c.closed = false, time.Time{}, at
 	c.troubled.Store(false)
 	return true
+}
+
+// tryAgain asks a server in the background, and logs if its circuit closes by that.
+func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, answers string, attributes ...any) {
+	s.inHand.enter()
+	go func() {
+		defer s.inHand.leave()
+		ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
+		defer cancel()
+		if c.tried(time.Now(), ask(ctx)) {
+			s.log.Info(answers, attributes...)
+		}
+	}()
 }

@@ -14,7 +14,7 @@ import (
 // can't be asked for is left without where Postgres may sell by itself.
 func (a *attempt) deduct(ctx context.Context) (existing *order.Outcome, err error) {
 	for u := range a.units {
-		if a.held[u] != (inventory.Deduction{}) {
+		if isThere(a.held[u]) {
 			continue
 		}
 		existing, err = a.deductUnit(ctx, u)
@@ -26,6 +26,14 @@ func (a *attempt) deduct(ctx context.Context) (existing *order.Outcome, err erro
 		}
 	}
 	return nil, nil
+}
+
+// requestOf asks Redis for a unit.
+func (a *attempt) requestOf(unit order.Line, k known, cleared bool) inventory.Request {
+	return inventory.Request{
+		SKU: unit.SKU, Store: k.store, Attempt: a.attemptName(), OrderID: a.order.ID, Customer: a.order.Customer,
+		Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: cleared,
+	}
 }
 
 // attemptName names the try at a deduction.
@@ -67,10 +75,7 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 		}
 		var d inventory.Deduction
 		err = a.s.askRedis(ctx, unit.SKU, func(ctx context.Context) (err error) {
-			d, err = a.s.config.Inventory.Deduct(ctx, inventory.Request{
-				SKU: unit.SKU, Store: k.store, Attempt: a.attemptName(), OrderID: a.order.ID, Customer: a.order.Customer,
-				Quantity: unit.Quantity, Watermark: k.Watermark, Cleared: cleared,
-			})
+			d, err = a.s.config.Inventory.Deduct(ctx, a.requestOf(unit, k, cleared))
 			return err
 		})
 		if err == nil {

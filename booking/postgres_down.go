@@ -30,21 +30,10 @@ func (s *Service) withoutPostgres() error {
 		return nil
 	}
 	if try {
-		s.tryPostgres()
+		s.tryAgain(&s.postgres, func(ctx context.Context) error {
+			_, err := s.config.Orders.Counters(ctx, "lastunit") // whether or not it is a SKU
+			return err
+		}, "lastunit: Postgres answers again")
 	}
 	return fmt.Errorf("%w: it has not answered for a while: %w", order.ErrUnavailable, because)
-}
-
-// tryPostgres asks Postgres in the background.
-func (s *Service) tryPostgres() {
-	s.inHand.enter()
-	go func() {
-		defer s.inHand.leave()
-		ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
-		defer cancel()
-		_, err := s.config.Orders.Counters(ctx, "lastunit")
-		if s.postgres.tried(time.Now(), err) {
-			s.log.Info("lastunit: Postgres answers again")
-		}
-	}()
 }

@@ -35,7 +35,7 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 	at, began := s.shelf.spot(sku), time.Now()
 	if try, because := at.circuit.check(began); because != nil {
 		if try {
-			s.tryRedis(sku, at)
+			s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, "lastunit: Redis answers again", "sku", sku)
 		}
 		return fmt.Errorf("%w: SKU %q: it has not answered for a while: %w", inventory.ErrUnavailable, sku, because)
 	}
@@ -57,22 +57,12 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 	return err
 }
 
-// tryRedis brings the supply to Redis, in the background.
-func (s *Service) tryRedis(sku string, at *spot) {
-	s.inHand.enter()
-	go func() {
-		defer s.inHand.leave()
-		ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
-		defer cancel()
-		c, err := s.counters(ctx, sku)
-		if err == nil {
-			s.shelf.observeCounters(c)
-			if err = s.config.Inventory.Push(ctx, c.Supply()); errors.Is(err, inventory.ErrNotLoaded) {
-				err = s.reload(ctx, sku, c.Epoch, err.Error())
-			}
-		}
-		if at.circuit.tried(time.Now(), err) {
-			s.log.Info("lastunit: Redis answers again", "sku", sku)
-		}
-	}()
+// bringToRedis brings the supply to Redis as Postgres has it.
+func (s *Service) bringToRedis(ctx context.Context, sku string) error {
+	c, err := s.counters(ctx, sku)
+	if err != nil {
+		return err
+	}
+	s.shelf.observeCounters(c)
+	return s.push(ctx, c)
 }

@@ -109,15 +109,18 @@ func (s *Service) bring(ctx context.Context, c order.Counters) {
 	if s.direct() || s.shelf.isCut(c.SKU) { // it has the supply before it is asked again
 		return
 	}
-	err := s.briefly(ctx, func(ctx context.Context) error {
-		err := s.config.Inventory.Push(ctx, c.Supply())
-		if errors.Is(err, inventory.ErrNotLoaded) {
-			err = s.reload(ctx, c.SKU, c.Epoch, err.Error())
-		}
-		return err
-	})
+	err := s.briefly(ctx, func(ctx context.Context) error { return s.push(ctx, c) })
 	if err != nil {
 		s.log.WarnContext(ctx, "lastunit: a supply did not reach the inventory; the next check brings it",
 			"sku", c.SKU, "version", c.Version, "error", err)
 	}
+}
+
+// push pushes a supply, and reloads where there is nothing to push to.
+func (s *Service) push(ctx context.Context, c order.Counters) error {
+	err := s.config.Inventory.Push(ctx, c.Supply())
+	if errors.Is(err, inventory.ErrNotLoaded) {
+		err = s.reload(ctx, c.SKU, c.Epoch, err.Error())
+	}
+	return err
 }

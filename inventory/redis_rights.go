@@ -24,7 +24,7 @@ func (r *Redis) uses() []use {
 	key := r.keys.stock(noSKU)
 	uses := []use{
 		{"+time", []any{"time"}},
-		{"+eval", []any{"eval", stockSource, 1, key}}, // Redis keeps the script, which it would anyway
+		{"+eval", []any{"eval", whole("stock"), 1, key}}, // Redis keeps the script, which it would anyway
 		{"+evalsha", []any{"evalsha", strings.Repeat("0", 40), 1, key}},
 		{"+type", []any{"type", key}},
 		{"+hmget", []any{"hmget", key, "store"}},
@@ -38,8 +38,6 @@ func (r *Redis) uses() []use {
 	}
 	return uses
 }
-
-var stockSource = source("prelude") + source("stock")
 
 // troubles are the errors with which Redis answers while it can't serve, by their
 // first word.

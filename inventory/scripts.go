@@ -21,9 +21,10 @@ var (
 	stockScript     = script("stock")
 )
 
-func script(name string) *redis.Script {
-	return redis.NewScript(source("prelude") + source(name))
-}
+func script(name string) *redis.Script { return redis.NewScript(whole(name)) }
+
+// whole is a script as it is sent, with the prelude in front.
+func whole(name string) string { return source("prelude") + source(name) }
 
 func source(name string) string {
 	text, err := sources.ReadFile("lua/" + name + ".lua")

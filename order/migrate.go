@@ -59,10 +59,9 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 			return err
 		}
 		for _, file := range files {
-			number, _, _ := strings.Cut(path.Base(file), "_")
-			version, err := strconv.Atoi(number)
+			version, err := versionOf(file)
 			if err != nil {
-				return fmt.Errorf("%s: %w", file, err)
+				return err
 			}
 			if version <= done {
 				continue
@@ -93,6 +92,19 @@ func migrated(ctx context.Context, db interface {
 		return 0, err
 	}
 	var version int
-	err := db.QueryRow(ctx, "select coalesce(max(version), 0) from lastunit.migrations").Scan(&version)
+	err := db.QueryRow(ctx, selectVersion).Scan(&version)
 	return version, err
+}
+
+// selectVersion asks of which version the database's schema is.
+const selectVersion = "select coalesce(max(version), 0) from lastunit.migrations"
+
+// versionOf is the version that a file of migrations makes.
+func versionOf(file string) (int, error) {
+	number, _, _ := strings.Cut(path.Base(file), "_")
+	version, err := strconv.Atoi(number)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", file, err)
+	}
+	return version, nil
 }

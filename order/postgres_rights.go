@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"path"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -148,8 +146,6 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	return found, nil
 }
 
-const selectVersion = "select coalesce(max(version), 0) from lastunit.migrations"
-
 func notMigratedFinding(found string) inventory.Findings {
 	return inventory.Findings{{
 		Severity: inventory.Problem, Where: itself, What: "schema version", Found: found, Err: ErrNotMigrated,
@@ -182,9 +178,8 @@ func made() (version int, functions []string, _ error) {
 		if err != nil {
 			return 0, nil, err
 		}
-		number, _, _ := strings.Cut(path.Base(file), "_")
-		if version, err = strconv.Atoi(number); err != nil {
-			return 0, nil, fmt.Errorf("%s: %w", file, err)
+		if version, err = versionOf(file); err != nil {
+			return 0, nil, err
 		}
 		for _, match := range createFunction.FindAllStringSubmatch(string(text), -1) {
 			functions = append(functions, match[1])

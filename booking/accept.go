@@ -36,8 +36,6 @@ import (
 //
 //	those of Book              nothing is accepted; only where Postgres was asked
 //	order.ErrRefused           the ID was accepted and refused, for good; likewise
-//	order.ErrIdempotencyConflict
-//	                           also if this process has another order under the ID in hand
 //	ErrOverloaded              Config.Backlog orders are in hand: nothing was taken; ask again in
 //	                           some seconds, or another process
 //	inventory.ErrInvalid       a bound is broken, also if the request, as JSON, has more than
@@ -80,6 +78,13 @@ func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) 
 		case first == nil:
 			err := e.accept(ctx)
 			return e.receipt(err), unknown(err)
+		}
+		if first.payload != payload {
+			// Which of them has the ID is not known before Postgres has decided.
+			if err := first.ended(ctx); err != nil {
+				return Receipt{}, unknown(err)
+			}
+			continue
 		}
 		// A second click joins the first one.
 		err = first.join(ctx)
@@ -157,6 +162,24 @@ func (e *acceptance) join(ctx context.Context) error {
 		return e.awaitDecision(ctx)
 	}
 	return e.answer
+}
+
+// ended waits until nobody has the order in hand any more, whatever became of it.
+func (e *acceptance) ended(ctx context.Context) error {
+	select {
+	case <-e.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if e.answer != nil && !e.unsure {
+		return nil
+	}
+	select {
+	case <-e.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // awaitDecision waits until Postgres has decided.

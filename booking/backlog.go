@@ -29,15 +29,11 @@ type backlog struct {
 }
 
 // enter takes an order in hand that is to be accepted. If it is in hand already,
-// it returns that one. It fails with ErrOverloaded, and with
-// order.ErrIdempotencyConflict if the one in hand has another content.
+// it returns that one, which may have another content. It fails with ErrOverloaded.
 func (b *backlog) enter(e *acceptance, bound int) (first *acceptance, _ error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if first := b.own[e.order.ID]; first != nil {
-		if first.payload != e.payload {
-			return nil, &order.OrderError{ID: e.order.ID, Err: order.ErrIdempotencyConflict}
-		}
 		return first, nil
 	}
 	if len(b.own) >= bound {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -160,5 +161,23 @@ func TestGarbageInADeductionOfAnother(t *testing.T) {
 		s.deduct("c")
 		require.NoError(t, s.repo.Restore(background(t), d))
 		assert.Equal(t, int64(2), s.stock().Taken)
+	})
+}
+
+// A script that was ended half-way removed a record, and left its units unsettled.
+func TestUnitsWithoutTheirRecord(t *testing.T) {
+	onBoth(t, func(t *testing.T, client *redis.Client) {
+		s := onSale(t, client, 10)
+		s.deduct("a")
+		s.deduct("b")
+		ctx := background(t)
+		_, err := s.repo.Unsettled(ctx, store, s.sku, 0, 10)
+		require.NoError(t, err)
+		require.NoError(t, client.HDel(ctx, s.key, "d:b").Err())
+		for _, age := range []time.Duration{0, time.Hour} {
+			_, err := s.repo.Unsettled(ctx, store, s.sku, age, 10)
+			notLoaded(t, err, inventory.WhyGarbage)
+		}
+		s.repairs()
 	})
 }

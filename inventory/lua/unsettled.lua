@@ -8,7 +8,9 @@
 --
 -- Returns {'page', cursor, epoch, field, value, accepted, ...}, cursor '0' at the
 -- end, or {'unusable', why}: missing, foreign or garbage. accepted is the accepted
--- order that is kept beside the deduction, or ''.
+-- order that is kept beside the deduction, or ''. It is garbage too if all deductions
+-- are on this page, and are not the units that the counters have as unsettled: a script
+-- was ended half-way, as by a right that its user lost, or somebody removed fields.
 --
 -- It writes nothing. As with any HSCAN, what is there throughout is listed at
 -- least once. A deduction from the future counts as old: Redis's clock was set
@@ -28,13 +30,20 @@ local page = redis.call('HSCAN', KEYS[1], ARGV[3], 'MATCH', 'd:*', 'COUNT', ARGV
 local fields = page[2]
 local reply = {'page', page[1], stock.epoch}
 local accepting = value_of(KEYS[1], 'accepting')
+local units, seen = 0, {}
 for i = 1, #fields, 2 do
-  local at = tonumber(string.match(fields[i + 1], '^%d+:%d+:%d+:(%d+):') or '')
+  local quantity, at = string.match(fields[i + 1], '^%d+:(%d+):%d+:(%d+):')
+  quantity, at = tonumber(quantity or ''), tonumber(at or '')
   if not at then return {'unusable', 'garbage'} end
+  if not seen[fields[i]] then
+    seen[fields[i]] = true
+    units = units + quantity
+  end
   if now - at >= bound or at > now + 1000 then
     reply[#reply + 1] = fields[i]
     reply[#reply + 1] = fields[i + 1]
     reply[#reply + 1] = accepting and value_of(KEYS[1], accepted_of(fields[i])) or ''
   end
 end
+if ARGV[3] == '0' and page[1] == '0' and units ~= stock.unsettled then return {'unusable', 'garbage'} end
 return reply

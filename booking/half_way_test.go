@@ -1,0 +1,63 @@
+package booking_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
+)
+
+// halfWay is an inventory whose user may not write while it restores.
+type halfWay struct {
+	inventory.InventoryRepository
+	admin *redis.Client
+	left  atomic.Int64 // how many calls it is so for
+}
+
+func (h *halfWay) Restore(ctx context.Context, deductions ...inventory.Deduction) error {
+	if h.left.Add(-1) < 0 {
+		return h.InventoryRepository.Restore(ctx, deductions...)
+	}
+	if err := h.admin.Do(ctx, "ACL", "SETUSER", "default", "-hset").Err(); err != nil {
+		return err
+	}
+	err := h.InventoryRepository.Restore(ctx, deductions...)
+	return errors.Join(err, h.admin.Do(ctx, "ACL", "SETUSER", "default", "+hset").Err())
+}
+
+// A right that Redis's user loses in the middle of a sale ends a script between two
+// of its writes: the records are gone, and their units still unsettled. That is found
+// and mended, so that the units are sold.
+func TestRightTakenInTheMiddleOfAScript(t *testing.T) {
+	t.Parallel()
+	s, server := onPrivateRedis(t)
+	inner := &halfWay{InventoryRepository: s.inventory, admin: server.Client(t)}
+	s.inventory = inner
+	shop := open(t, s)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 3}))
+	inner.left.Store(2)
+	for i := range 2 {
+		_, err := shop.Cancel(t.Context(), request("floor", i).ID)
+		require.NoError(t, err)
+		_, err = book(shop, request("floor", i)) // deducts, and gives back
+		require.ErrorIs(t, err, order.ErrCancelled)
+	}
+	require.Zero(t, inner.left.Load(), "both were restored half-way")
+	stock, err := shop.Stock(t.Context(), "floor")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, stock.InFlight)
+
+	background(t, shop)
+	for i := range 3 {
+		eventually(t, func() error { _, err := book(shop, request("floor", 10+i)); return err })
+	}
+	exact(t, shop)
+	assert.EqualValues(t, 3, sold(t, s, "floor"))
+}

@@ -14,7 +14,7 @@ func hello(ctx context.Context, node redis.UniversalClient) (map[string]string, 
 	said := make(map[string]string)
 	answer, err := node.Do(ctx, "hello").Result()
 	if err != nil {
-		if !isRedisError(err) || isNoPerm(err) || redis.HasErrorPrefix(err, "NOAUTH") || redis.HasErrorPrefix(err, "WRONGPASS") {
+		if !isRedisError(err) || isTurnedAway(err) {
 			return nil, err
 		}
 		return said, nil

@@ -57,7 +57,7 @@ func (r *Redis) checkNodes(ctx context.Context, up Checkup, each func(context.Co
 		return nil
 	})
 	switch {
-	case err != nil && !isNoPerm(err):
+	case err != nil && !isTurnedAway(err):
 		return up, cannotAsk("Redis", err)
 	case err != nil:
 		up.Findings = append(up.Findings, cannotConnect("Redis", err))
@@ -76,16 +76,27 @@ func cannotAsk(where string, err error) error {
 	return fmt.Errorf("check %s: %w: %w", where, ErrUnavailable, err)
 }
 
-// isNoPerm says whether Redis refused for want of a right. The error of a connection
-// that could not be made has more words in front.
+// isTurnedAway says whether Redis refused the connection: for want of a right, or of the
+// right password. The error of a connection that could not be made has more words in
+// front.
+func isTurnedAway(err error) bool { return isNoPerm(err) || isLogin(err) }
+
 func isNoPerm(err error) bool { return strings.Contains(err.Error(), "NOPERM ") }
 
-// cannotConnect is for a right that the client needs for its own settings.
+func isLogin(err error) bool {
+	return slices.ContainsFunc([]string{"WRONGPASS ", "NOAUTH ", "ERR AUTH "}, func(word string) bool { return strings.Contains(err.Error(), word) })
+}
+
+// cannotConnect is for a connection that Redis refuses for as long as nobody changes
+// its users or the client's settings.
 func cannotConnect(where string, err error) Finding {
+	advice := "give the user that right: +select for a database other than 0, +client|setname for a client name, +cluster|slots for a cluster, +readonly for a ClusterClient that reads from replicas"
+	if isLogin(err) {
+		advice = "compare the user's name and password in redis.Options with those that Redis has, as in ACL LIST"
+	}
 	return Finding{
 		Severity: Problem, Where: where, What: "connection", Found: "refused", Err: cannotAsk(where, err),
-		Means:  "go-redis cannot connect: " + err.Error(),
-		Advice: "give the user that right: +select for a database other than 0, +client|setname for a client name, +cluster|slots for a cluster, +readonly for a ClusterClient that reads from replicas",
+		Means: "go-redis cannot connect: " + err.Error(), Advice: advice,
 	}
 }
 
@@ -94,7 +105,7 @@ func (r *Redis) checkNode(ctx context.Context, where string, node redis.Universa
 	said, err := hello(ctx, node)
 	switch {
 	case err == nil:
-	case isNoPerm(err): // everybody may say HELLO
+	case isTurnedAway(err): // everybody may say HELLO
 		up.Findings = append(up.Findings, cannotConnect(where, err))
 		return up, nil
 	default:

@@ -262,11 +262,13 @@ func TestCheckOfAServerThatIsNotThere(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := clientOf(t, server)
 	repo := inventory.NewRedis(client)
+	// It is there, but nobody else than its users will mend that.
 	for _, message := range []string{"NOAUTH Authentication required.", "WRONGPASS invalid username-password pair or user is disabled."} {
 		server.SetError(message)
-		_, err := repo.Check(background(t))
-		unavailable(t, err)
-		require.ErrorContains(t, err, message)
+		up := checkup(t, repo)
+		assert.Contains(t, briefly(up.Findings), "problem Redis: connection=refused")
+		unavailable(t, up.Findings.Err())
+		require.ErrorContains(t, up.Findings.Err(), message)
 	}
 	server.SetError("")
 	address := server.Addr()

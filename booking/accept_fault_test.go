@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,18 +27,12 @@ func TestProcessKilledAfterAccept(t *testing.T) {
 	shop := accepts(t, both, 0)
 	item := order.Item{SKU: "floor", Capacity: capacity}
 	require.NoError(t, shop.PutOnSale(t.Context(), item))
-	c := start(t, job{
+	c := servertest.StartChild(t, seller, job{
 		Redis: redisServer.URL(), Postgres: database, Prefix: both.prefix, SKU: "floor", Buyers: buyers, AtOnce: 30, Accept: true,
 	})
 	s := sale{acknowledged: make(map[string]bool)}
-	for line := range c.lines {
-		require.Equal(t, "accepted", line[0], line[2])
-		s.acknowledged[line[1]] = true
-		if len(s.acknowledged) == buyers/3 {
-			break
-		}
-	}
-	require.NoError(t, c.command.Process.Signal(syscall.SIGKILL))
+	s.collectSome(t, c, "accepted", buyers/3)
+	c.Kill()
 	s.collect(c) // what it had printed by then
 	require.Empty(t, s.unexpected)
 	for id := range s.acknowledged {

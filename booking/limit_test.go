@@ -3,12 +3,10 @@ package booking_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -31,25 +29,8 @@ type greedy struct {
 	First, Orders           int
 }
 
-// greedyEnv makes this very binary such a process; TestMain knows only of the
-// processes that sell to many customers.
-const greedyEnv = "LASTUNIT_GREEDY_CHILD"
-
-func init() {
-	text := os.Getenv(greedyEnv)
-	if text == "" {
-		return
-	}
-	var g greedy
-	if err := json.Unmarshal([]byte(text), &g); err != nil {
-		panic(err)
-	}
-	g.run()
-	os.Exit(0)
-}
-
-// run prints a word for each answer. It begins when the test says so, and ends
-// when the test closes its stdin, or is gone: until then it does the background work.
+// run prints a word for each answer. It begins when the test says so, and then does the
+// background work until the test ends.
 func (g greedy) run() {
 	options, err := redis.ParseURL(g.Redis)
 	if err != nil {
@@ -72,14 +53,9 @@ func (g greedy) run() {
 	if err != nil {
 		panic(err)
 	}
-	stdin := bufio.NewReader(os.Stdin)
-	if _, err := stdin.ReadString('\n'); err != nil {
-		os.Exit(3)
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		panic(err)
 	}
-	go func() {
-		_, _ = io.Copy(io.Discard, stdin)
-		os.Exit(0)
-	}()
 	go shop.Run(ctx)
 
 	var buyers sync.WaitGroup
@@ -103,32 +79,6 @@ func (g greedy) run() {
 
 func greedyRequest(i int) booking.Request {
 	return booking.Request{ID: fmt.Sprint("greedy-", i), Customer: "greedy", Lines: lines("floor", 1)}
-}
-
-// startGreedy starts such a process and returns what it prints.
-func startGreedy(t *testing.T, g greedy) (say io.Writer, words chan string) {
-	text, err := json.Marshal(g)
-	require.NoError(t, err)
-	command := exec.Command(os.Args[0]) //nolint:gosec // this binary
-	command.Env = append(os.Environ(), greedyEnv+"="+string(text))
-	command.Stderr = os.Stderr
-	out, err := command.StdoutPipe()
-	require.NoError(t, err)
-	in, err := command.StdinPipe()
-	require.NoError(t, err)
-	require.NoError(t, command.Start())
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_, _ = command.Process.Wait()
-	})
-	words = make(chan string, g.Orders+10)
-	go func() {
-		defer close(words)
-		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			words <- scanner.Text()
-		}
-	}()
-	return in, words
 }
 
 // A customer who may have four has a thousand tries at it in five processes, and
@@ -158,16 +108,16 @@ func TestCustomerLimitFromFiveProcesses(t *testing.T) {
 		}
 	}()
 
-	var says []io.Writer
+	var children []*servertest.Child
 	all := make(chan string)
 	var readers sync.WaitGroup
 	for p := range processes {
-		say, words := startGreedy(t, greedy{
+		c := servertest.StartChild(t, greedySeller, greedy{
 			Redis: redisServer.URL(), Postgres: database, Prefix: s.prefix, First: p * orders, Orders: orders,
 		})
-		says = append(says, say)
+		children = append(children, c)
 		readers.Go(func() {
-			for word := range words {
+			for word := range c.Lines {
 				if word == "done" {
 					return
 				}
@@ -175,8 +125,8 @@ func TestCustomerLimitFromFiveProcesses(t *testing.T) {
 			}
 		})
 	}
-	for _, say := range says {
-		_, err := io.WriteString(say, "go\n")
+	for _, c := range children {
+		_, err := io.WriteString(c.Stdin, "go\n")
 		require.NoError(t, err)
 	}
 	go func() { readers.Wait(); close(all) }()

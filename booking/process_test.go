@@ -1,16 +1,12 @@
 package booking_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,18 +23,24 @@ import (
 	"github.com/lastunit/lastunit/order"
 )
 
-// TestMain is also the main of the processes that the tests start: this very
-// binary, told by an environment variable what to do.
+// The kinds of processes that the tests start.
+const (
+	seller       = "seller" // does a job
+	greedySeller = "greedy" // does what greedy says
+)
+
+// TestMain is also the main of the processes that the tests start.
 func TestMain(m *testing.M) {
-	if text := os.Getenv("LASTUNIT_CHILD"); text != "" {
-		var job job
-		if err := json.Unmarshal([]byte(text), &job); err != nil {
-			panic(err)
-		}
-		job.run()
-		return
+	var j job
+	var g greedy
+	switch {
+	case servertest.ChildJob(seller, &j):
+		j.run()
+	case servertest.ChildJob(greedySeller, &g):
+		g.run()
+	default:
+		servertest.Main(m)
 	}
-	servertest.Main(m)
 }
 
 // job is what a process of a test does: it sells to buyers First to First+Buyers-1,
@@ -52,12 +54,6 @@ type job struct {
 }
 
 func (j job) run() {
-	// The test holds the other end of stdin: when it is gone, however it went,
-	// so is this process.
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	options, err := redis.ParseURL(j.Redis)
@@ -131,40 +127,6 @@ func (j job) run() {
 	background.Wait()
 }
 
-// child is a process of a test.
-type child struct {
-	command *exec.Cmd
-	lines   chan []string // what it printed, word by word
-}
-
-func start(t testing.TB, j job) *child {
-	text, err := json.Marshal(j)
-	require.NoError(t, err)
-	c := &child{command: exec.Command(os.Args[0]), lines: make(chan []string, j.Buyers+10)} //nolint:gosec // this binary
-	c.command.Env = append(os.Environ(), "LASTUNIT_CHILD="+string(text))
-	c.command.Stderr = os.Stderr
-	out, err := c.command.StdoutPipe()
-	require.NoError(t, err)
-	_, err = c.command.StdinPipe() // is closed when this process ends
-	require.NoError(t, err)
-	require.NoError(t, c.command.Start())
-	go func() {
-		defer close(c.lines)
-		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			var word, rest string
-			_, _ = fmt.Sscan(scanner.Text(), &word, &rest)
-			c.lines <- []string{word, rest, scanner.Text()}
-		}
-	}()
-	t.Cleanup(c.kill)
-	return c
-}
-
-func (c *child) kill() {
-	_ = c.command.Process.Kill()
-	_, _ = c.command.Process.Wait()
-}
-
 // sale collects what the children report.
 type sale struct {
 	acknowledged map[string]bool
@@ -172,15 +134,28 @@ type sale struct {
 }
 
 // collect reads the reports of a child until it is done or gone.
-func (s *sale) collect(c *child) {
-	for line := range c.lines {
-		switch line[0] {
+func (s *sale) collect(c *servertest.Child) {
+	for line := range c.Lines {
+		switch word, id, _ := strings.Cut(line, " "); word {
 		case "booked", "accepted":
-			s.acknowledged[line[1]] = true
+			s.acknowledged[id] = true
 		case "done":
 			return
 		default:
-			s.unexpected = append(s.unexpected, line[2])
+			s.unexpected = append(s.unexpected, line)
+		}
+	}
+}
+
+// collectSome reads the reports of a child until so many were acknowledged, by this word.
+func (s *sale) collectSome(t *testing.T, c *servertest.Child, word string, n int) {
+	t.Helper()
+	for line := range c.Lines {
+		is, id, _ := strings.Cut(line, " ")
+		require.Equal(t, word, is, line)
+		s.acknowledged[id] = true
+		if len(s.acknowledged) == n {
+			return
 		}
 	}
 }
@@ -212,9 +187,9 @@ func TestTenProcessesThreeRebuilding(t *testing.T) {
 
 	before, err := both.orders.Counters(t.Context(), "floor")
 	require.NoError(t, err)
-	var children []*child
+	var children []*servertest.Child
 	for p := range processes {
-		children = append(children, start(t, job{
+		children = append(children, servertest.StartChild(t, seller, job{
 			Redis: redisServer.URL(), Postgres: database, Prefix: both.prefix, SKU: "floor",
 			First: p * buyers, Buyers: buyers, AtOnce: 20, Rebuild: p < 3,
 		}))
@@ -229,7 +204,7 @@ func TestTenProcessesThreeRebuilding(t *testing.T) {
 	t.Logf("%d versions came about in the sale", rebuilds)
 	assert.Greater(t, rebuilds, int64(20), "the rebuilding went on beside the sale")
 	for _, c := range children {
-		require.NoError(t, c.command.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, c.Terminate())
 	}
 	background(t, shop)
 	s.audit(t, shop, both, item)
@@ -249,23 +224,17 @@ func TestProcessKilledInTheMiddle(t *testing.T) {
 
 	j := job{Redis: redisServer.URL(), Postgres: database, Prefix: both.prefix, SKU: "floor", Buyers: buyers, AtOnce: 100}
 	s := sale{acknowledged: make(map[string]bool)}
-	first := start(t, j)
-	for line := range first.lines {
-		require.Equal(t, "booked", line[0], line[2])
-		s.acknowledged[line[1]] = true
-		if len(s.acknowledged) == capacity/4 {
-			break
-		}
-	}
-	first.kill()
+	first := servertest.StartChild(t, seller, j)
+	s.collectSome(t, first, "booked", capacity/4)
+	first.Kill()
 	s.collect(first) // what it had printed by then
 	atKill := len(s.acknowledged)
 	require.Less(t, atKill, capacity, "the kill came in the middle")
 
-	second := start(t, j) // every buyer asks (again) here
+	second := servertest.StartChild(t, seller, j) // every buyer asks (again) here
 	s.collect(second)
 	t.Log(strconv.Itoa(atKill) + " were acknowledged when the process was killed")
-	require.NoError(t, second.command.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, second.Terminate())
 	background(t, shop)
 	s.audit(t, shop, both, item)
 	assert.Len(t, s.acknowledged, capacity)

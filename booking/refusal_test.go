@@ -85,16 +85,6 @@ func settled(s stores, sku string) error {
 	return err
 }
 
-// soon polls as eventually does, in any goroutine.
-func soon(check func() error) (err error) {
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if err = check(); err == nil {
-			return nil
-		}
-	}
-	return err
-}
-
 // A second try finds no order and is refused, and lists its rivals: what an
 // earlier try had on its way lands and is settled in between. Then the second one
 // is told of its order, and of no refusal.

@@ -132,18 +132,11 @@ func request(sku string, i int) booking.Request {
 // eventually polls until the check returns nothing.
 func eventually(t testing.TB, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err)
-		}
-		time.Sleep(5 * time.Millisecond) // between polls
-	}
+	require.NoError(t, soon(check))
 }
+
+// soon polls as eventually does, in any goroutine.
+func soon(check func() error) error { return servertest.Eventually(time.Minute, check) }
 
 // exact waits until the books are exact: no difference at all, nothing unsettled.
 func exact(t testing.TB, shop *booking.Service) {

@@ -1,18 +1,13 @@
 package faults_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"os/signal"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -20,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -43,12 +39,6 @@ func (s *sale) job(first, buyers, atOnce int) job {
 
 // run is the main of the process.
 func (j job) run() {
-	// The test holds the other end of stdin: when it is gone, however it went,
-	// so is this process.
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	options, err := redis.ParseURL(j.Redis)
@@ -163,63 +153,27 @@ func (r *report) print() {
 	fmt.Println(string(line))
 }
 
-// child is a process of a sale. It is killed with the test.
-type child struct {
-	t       testing.TB
-	command *exec.Cmd
-	reports chan report
-}
+// seller is the kind of a child that does a job.
+const seller = "seller"
 
 // start starts a process.
-func (s *sale) start(j job) *child {
-	s.t.Helper()
-	text, err := json.Marshal(j)
-	require.NoError(s.t, err)
-	// Room for what it reports, so that it never waits for us.
-	c := &child{t: s.t, command: exec.Command(os.Args[0]), reports: make(chan report, 100*(j.Buyers+10))} //nolint:gosec // this binary, which ends with our stdin
-	c.command.Env = append(os.Environ(), "LASTUNIT_CHILD="+string(text))
-	c.command.Stderr = os.Stderr
-	out, err := c.command.StdoutPipe()
-	require.NoError(s.t, err)
-	_, err = c.command.StdinPipe() // is closed when this process ends
-	require.NoError(s.t, err)
-	require.NoError(s.t, c.command.Start())
-	go func() {
-		defer close(c.reports)
-		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			var r report
-			if json.Unmarshal(scanner.Bytes(), &r) == nil { // not half a line, of one that was killed
-				c.reports <- r
-			}
-		}
-	}()
-	s.t.Cleanup(c.kill)
-	return c
-}
-
-// signal sends the process a signal.
-func (c *child) signal(sig os.Signal) {
-	c.t.Helper()
-	require.NoError(c.t, c.command.Process.Signal(sig))
-}
-
-// kill kills the process.
-func (c *child) kill() {
-	_ = c.command.Process.Kill()
-	_, _ = c.command.Process.Wait()
-}
+func (s *sale) start(j job) *servertest.Child { return servertest.StartChild(s.t, seller, j) }
 
 // next waits for the next report, and takes note of what a caller was told; !ok if
 // there is none any more.
-func (s *sale) next(c *child) (r report, ok bool) {
+func (s *sale) next(c *servertest.Child) (r report, ok bool) {
 	s.t.Helper()
+	var line string
 	select {
-	case r, ok = <-c.reports:
+	case line, ok = <-c.Lines:
 	case <-time.After(patience):
 		require.Fail(s.t, "a process reports nothing")
 	}
 	if !ok {
 		return r, false
+	}
+	if json.Unmarshal([]byte(line), &r) != nil { // half a line, of one that was killed
+		return s.next(c)
 	}
 	switch r.Said {
 	case saidDone:
@@ -237,7 +191,7 @@ func (s *sale) next(c *child) (r report, ok bool) {
 
 // collect takes note of what a process reports until all its buyers are served, or it
 // is no more.
-func (s *sale) collect(c *child) {
+func (s *sale) collect(c *servertest.Child) {
 	s.t.Helper()
 	for {
 		if r, ok := s.next(c); !ok || r.Said == saidDone {

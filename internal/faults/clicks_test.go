@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -76,7 +75,7 @@ func secondClick(t *testing.T, m *measured) {
 			again++
 		}
 	}
-	child.signal(syscall.SIGTERM)
+	require.NoError(t, child.Terminate())
 	require.Len(t, s.told.booked, before, "nobody new has an order")
 	assert.Equal(t, have, again, "in another process all of them get theirs")
 	s.exact()

@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,7 +32,7 @@ func killedBeforeCommit(t *testing.T, m *measured) {
 			s.rush(m, func() {
 				child := s.start(j)
 				commit.await(1)
-				child.kill()
+				child.Kill()
 				if arrives {
 					commit.release()
 				} else {
@@ -72,7 +71,7 @@ func killedBeforeSettle(t *testing.T, m *measured) {
 	require.True(t, ok)
 	require.Equal(t, saidBooked, report.Said)
 	stock := s.stock()
-	child.kill()
+	child.Kill()
 	require.EqualValues(t, 1, stock.Unsettled, "Redis had not heard of it")
 	s.collect(child)
 	s.rush(m, func() { s.againFor(late, 1) })
@@ -87,17 +86,17 @@ func pausedInCommit(t *testing.T, m *measured) {
 	child := s.start(j)
 	commit.await(1)
 	require.EqualValues(t, 1, s.stock().Unsettled, "it has deducted")
-	child.signal(syscall.SIGSTOP)
+	child.Pause()
 	s.swept()
 	s.rushOf(0, int(s.capacity)+10)() // its unit is sold to others
 	commit.release()
-	child.signal(syscall.SIGCONT)
+	child.Resume()
 	report, ok := s.next(child)
 	for ok && (report.Said == saidUnknown || report.Said == saidAgain) {
 		report, ok = s.next(child)
 	}
 	require.True(t, ok)
 	assert.Equal(t, saidRefused, report.Said, "it is told that its commit lost")
-	child.signal(syscall.SIGTERM)
+	require.NoError(t, child.Terminate())
 	s.recover(m, func() { s.collect(child) })
 }

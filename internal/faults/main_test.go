@@ -1,7 +1,6 @@
 package faults_test
 
 import (
-	"encoding/json"
 	"flag"
 	"os"
 	"testing"
@@ -13,14 +12,10 @@ import (
 // be more than the machine has cores.
 const atOnce = "4"
 
-// TestMain is also the main of the processes that the rows start: this very binary,
-// told by an environment variable what to do.
+// TestMain is also the main of the processes that the rows start.
 func TestMain(m *testing.M) {
-	if text := os.Getenv("LASTUNIT_CHILD"); text != "" {
-		var j job
-		if err := json.Unmarshal([]byte(text), &j); err != nil {
-			panic(err)
-		}
+	var j job
+	if servertest.ChildJob(seller, &j) {
 		j.run()
 		return
 	}

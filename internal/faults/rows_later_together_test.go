@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -30,7 +31,7 @@ func manyProcesses(t *testing.T, m *measured) {
 			// The rush leaves a third of the units to the processes, who ask for more.
 			each := int(s.capacity) / processes
 			s.rushWith(m, rush{buyers: 2 * int(s.capacity/3)}, func() {
-				var started []*child
+				var started []*servertest.Child
 				for i := range processes {
 					j := s.job(late+i*each, each, 4)
 					j.Rebuild = rebuild

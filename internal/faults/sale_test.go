@@ -225,17 +225,7 @@ func request(sku string, i int) booking.Request {
 // eventually polls until the check returns nothing.
 func eventually(t testing.TB, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(t, err)
-		}
-		time.Sleep(5 * time.Millisecond) // between polls
-	}
+	require.NoError(t, servertest.Eventually(patience, check))
 }
 
 // missing is an error unless there is none missing.

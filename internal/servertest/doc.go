@@ -1,5 +1,8 @@
 // Package servertest starts private, real redis-server and postgres processes
-// for tests, and a TCP proxy that loses replies on purpose.
+// for tests, and a TCP proxy that loses replies on purpose. Several redis-server
+// make a cluster ([StartRedisCluster]) or a pair that a Sentinel watches
+// ([StartRedisPair]), which fail over. A test may also start itself once more,
+// as a process that it can kill ([StartChild]).
 //
 // Every server listens on a free loopback port only, needs a random password,
 // and keeps its data in a directory of its own. It ends with the test that

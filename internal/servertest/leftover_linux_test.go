@@ -34,12 +34,13 @@ func TestHelper(t *testing.T) {
 	if mode == "" {
 		return
 	}
-	r, p := StartRedis(t), StartPostgres(t)
+	r, p, c := StartRedis(t), StartPostgres(t), StartChild(t, "echo", "")
 	connect(t, p.URL())
-	pids := append(childrenOf(t, p.s.proc.pid()), p.s.proc.pid(), r.s.proc.pid())
+	pids := append(childrenOf(t, p.s.proc.pid()), p.s.proc.pid(), r.s.proc.pid(), c.pid())
 	if mode == "paused" {
 		r.Pause()
 		p.Pause()
+		c.Pause()
 		pids = append(pids, r.s.guard.cmd.Process.Pid, p.s.guard.cmd.Process.Pid)
 	}
 	text, err := os.ReadFile(p.Dir() + "/postmaster.pid")
@@ -81,7 +82,7 @@ func TestServersDieWithTestProcess(t *testing.T) {
 			require.NoError(t, cmd.Process.Kill())
 			_ = cmd.Wait()
 			require.NotNil(t, found["ready"])
-			require.Greater(t, len(found["pid"]), 6)
+			require.Greater(t, len(found["pid"]), 7)
 			require.Len(t, found["dir"], 3)
 
 			for _, text := range found["pid"] {

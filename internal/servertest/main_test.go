@@ -16,6 +16,11 @@ import (
 const helperVariable = "SERVERTEST_HELPER"
 
 func TestMain(m *testing.M) {
+	var greeting string
+	if ChildJob("echo", &greeting) {
+		echo(greeting)
+		return
+	}
 	if os.Getenv(helperVariable) != "" {
 		os.Exit(m.Run())
 	}

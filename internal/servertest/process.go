@@ -12,7 +12,7 @@ import (
 // signalLimit is how long processes may take to obey a signal.
 const signalLimit = 30 * time.Second
 
-// process is a server process of ours, with the children it starts.
+// process is a process of ours, such as a server, with the children it starts.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended

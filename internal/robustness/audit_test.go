@@ -13,7 +13,8 @@ func (h *history) audit() []problem {
 	found := func(s sort, format string, values ...any) {
 		problems = append(problems, problem{s, fmt.Sprintf(format, values...)})
 	}
-	asked := make(map[string]call) // for orders, the last one of each
+	lines := make(map[string][]order.Line) // asked for, by order
+	contents := make(map[asked]bool)
 	for _, c := range h.calls {
 		if c.Outcome == unexplained {
 			found(wrongAnswer, "process %d: %s %s: %s", c.Process, c.Verb, c.ID, c.Why)
@@ -21,19 +22,22 @@ func (h *history) audit() []problem {
 		if len(c.Lines) == 0 {
 			continue
 		}
-		asked[c.ID] = c
+		lines[c.ID] = c.Lines
+		if c.Verb.takes() {
+			contents[asked{c.ID, c.content()}] = true
+		}
 		if _, there := h.orders[c.ID]; c.Outcome == done && !there {
 			found(lost, "%s %s was answered with %q", c.Verb, c.ID, c.Status)
 		}
 	}
 	for id, o := range h.orders {
-		c, there := asked[id]
+		wanted, there := lines[id]
 		switch {
 		case !there:
 			found(wrongOrder, "%s, which no call named: %+v", id, o)
 		case len(o.Lines) == 0 && o.Status == order.Cancelled: // before it was booked
-		case !slices.Equal(o.Lines, c.Lines) || o.Customer != customerOf(id):
-			found(wrongOrder, "%+v, where %+v was asked for", o, c.Lines)
+		case !slices.Equal(o.Lines, wanted) || !slices.Equal(o.Units(), unitsOf(wanted)) || !contents[asked{id, contentOf(o)}]:
+			found(wrongOrder, "%+v, where %+v was asked for", o, wanted)
 		}
 	}
 	for _, sku := range h.skus {
@@ -70,6 +74,12 @@ func (h *history) auditLedger(sku string) []problem {
 			if m.Kind == order.MovedHeld {
 				statuses[m.OrderID] = order.Held
 			}
+		case order.MovedReclaimed:
+			if allocated += m.Quantity; allocated > capacity {
+				found(oversold, "%d of %d are sold with order %s, reclaimed", allocated, capacity, m.OrderID)
+			}
+			wrong = was != order.Expired
+			statuses[m.OrderID] = order.Confirmed
 		case order.MovedConfirmed:
 			wrong = was != order.Held
 			statuses[m.OrderID] = order.Confirmed

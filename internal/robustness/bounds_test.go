@@ -26,6 +26,12 @@ type deed struct {
 // readLedger finds out what happened, and when.
 func (h *history) readLedger() {
 	h.happened = make(map[deed]span)
+	h.outside = make(map[string]bool)
+	for _, c := range h.calls {
+		if c.Verb.inTransaction() && (c.Outcome == done || c.Outcome == unknown) {
+			h.outside[c.ID] = true
+		}
+	}
 	for sku, movements := range h.ledger {
 		for _, m := range movements {
 			h.happened[deed{sku, cmp.Or(m.OrderID, m.Reference), m.Kind}] = span{0, h.at}
@@ -57,9 +63,9 @@ func (h *history) readLedger() {
 // narrow narrows the bounds by what a call says.
 func (h *history) narrow(c *call) {
 	may, saw := c.moves()
-	for _, line := range c.parts() {
+	for _, part := range c.parts() {
 		for _, kind := range may {
-			d := deed{line, c.ID, kind}
+			d := deed{part.SKU, c.ID, kind}
 			if s, there := h.happened[d]; there && (s.from == 0 || c.Start < s.from) {
 				s.from = c.Start
 				h.happened[d] = s
@@ -69,7 +75,10 @@ func (h *history) narrow(c *call) {
 			continue
 		}
 		for _, kind := range saw {
-			d := deed{line, c.ID, kind}
+			if h.outside[c.ID] && (kind == order.MovedConfirmed || kind == order.MovedCancelled) {
+				continue
+			}
+			d := deed{part.SKU, c.ID, kind}
 			if s, there := h.happened[d]; there {
 				s.to = min(s.to, c.End)
 				h.happened[d] = s
@@ -78,16 +87,12 @@ func (h *history) narrow(c *call) {
 	}
 }
 
-// parts are the SKUs that a call is about.
-func (c *call) parts() []string {
+// parts are the SKUs that a call is about, with the units.
+func (c *call) parts() []order.Line {
 	if c.SKU != "" {
-		return []string{c.SKU}
+		return []order.Line{{SKU: c.SKU}}
 	}
-	var skus []string
-	for _, line := range c.Lines {
-		skus = append(skus, line.SKU)
-	}
-	return skus
+	return unitsOf(c.Lines)
 }
 
 // moves are the movements that the call may have made, and those that its answer
@@ -98,9 +103,11 @@ func (c *call) moves() (may, saw []order.MovementKind) {
 		may = []order.MovementKind{order.MovedBooked}
 	case hold:
 		may = []order.MovementKind{order.MovedHeld}
-	case confirm:
+	case confirm, confirmTx:
 		may = []order.MovementKind{order.MovedConfirmed}
-	case cancel:
+	case reclaim:
+		may = []order.MovementKind{order.MovedConfirmed, order.MovedReclaimed}
+	case cancel, cancelTx:
 		may = []order.MovementKind{order.MovedCancelled}
 	case setCapacity:
 		may = []order.MovementKind{order.MovedCapacity}
@@ -125,7 +132,7 @@ func (c *call) moves() (may, saw []order.MovementKind) {
 	case order.Held:
 		saw = []order.MovementKind{order.MovedHeld}
 	case order.Confirmed:
-		saw = []order.MovementKind{order.MovedHeld, order.MovedBooked, order.MovedConfirmed}
+		saw = []order.MovementKind{order.MovedHeld, order.MovedBooked, order.MovedConfirmed, order.MovedReclaimed}
 	case order.Cancelled:
 		saw = []order.MovementKind{order.MovedCancelled}
 	case order.Expired:

@@ -105,6 +105,49 @@ var bugs = []*bug{
 		},
 		finds: []sort{notLinearizable}, faults: []fault{scriptFlush, capacities}, checkEvery: 4 * time.Second,
 	},
+	{
+		name:   "no limit check at commit",
+		breaks: "a customer gets more than their limit",
+		functions: []mutation{
+			{"beyond_limits", "where a.units + lastunit.used_by_customer(a.customer, s.sku) > s.customer_limit", "where false"},
+			{"decide_orders", "v_used[v_pair[l]] + p_unit_quantities[l] > v_limit[k]", "false"},
+		},
+		finds: []sort{notLinearizable}, faults: []fault{scriptFlush}, quick: true,
+	},
+	{
+		name:      "no capacity check when an order is reclaimed",
+		breaks:    "a payment that comes too late oversells",
+		functions: []mutation{{"change_orders", "s.allocated + r.quantities[u] > s.capacity", "false"}},
+		finds:     []sort{oversold}, faults: []fault{scriptFlush, capacities},
+	},
+	{
+		name:   "the content of a repeated ID is not compared",
+		breaks: "a customer is told that they have the order of somebody else",
+		store:  func(s order.Store) order.Store { return sameForAll{s} },
+		finds:  []sort{wrongAnswer, notLinearizable}, faults: []fault{scriptFlush}, quick: true,
+	},
+}
+
+// sameForAll is a Store that takes whatever has an ID for what was asked for.
+type sameForAll struct{ order.Store }
+
+func (s sameForAll) Commit(ctx context.Context, commits []order.Commit) ([]order.Outcome, []order.Counters, error) {
+	outcomes, counters, err := s.Store.Commit(ctx, commits)
+	return s.agree(outcomes), counters, err
+}
+
+func (s sameForAll) Look(ctx context.Context, commits []order.Commit) ([]order.Outcome, []order.Counters, error) {
+	outcomes, counters, err := s.Store.Look(ctx, commits)
+	return s.agree(outcomes), counters, err
+}
+
+func (sameForAll) agree(outcomes []order.Outcome) []order.Outcome {
+	for i := range outcomes {
+		if outcomes[i].Verdict == order.VerdictConflict {
+			outcomes[i].Verdict = order.VerdictExisting
+		}
+	}
+	return outcomes
 }
 
 // neverInDoubt is a Store that takes a commit whose answer was lost for one that

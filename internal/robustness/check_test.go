@@ -59,7 +59,7 @@ func (h *history) linearizable(partitions []*partition, dir string) (problems []
 	group.SetLimit(2)
 	for _, p := range partitions {
 		group.Go(func() error {
-			m := model(p.capacity)
+			m := model(p.capacity, p.limit)
 			if moments, found := h.witnessOf(p); found && porcupine.CheckOperationsTimeout(m, moments, checkTime) == porcupine.Ok {
 				return nil
 			}

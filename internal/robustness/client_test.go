@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/order"
 )
@@ -14,24 +17,28 @@ import (
 // client makes one call after the other, and writes each down.
 type client struct {
 	shop    *booking.Service
+	pool    *pgxpool.Pool // for transactions
 	journal interface{ write(call) }
 	random  *rand.Rand
 
 	process, name, calls int
+	short                string // the SKU that stood in the way of the last call
 }
 
-func newClient(j job, n int, shop *booking.Service, journal *journal) *client {
+func newClient(j job, n int, shop *booking.Service, pool *pgxpool.Pool, journal *journal) *client {
 	return &client{
-		shop: shop, journal: journal, process: j.Process, name: n,
+		shop: shop, pool: pool, journal: journal, process: j.Process, name: n,
 		random: rand.New(rand.NewPCG(j.Seed, uint64(j.Process*manyClients+n))), //nolint:gosec // not a secret
 	}
 }
 
 // client makes one of this process.
 func (r *run) client() *client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.admins++
 	return &client{
-		shop: r.keeper, journal: r, process: keeperProcess, name: r.admins,
+		shop: r.keeper, pool: r.pool, journal: r, process: keeperProcess, name: r.admins,
 		random: rand.New(rand.NewPCG(r.plan.seed, uint64(r.admins))), //nolint:gosec // not a secret
 	}
 }
@@ -46,6 +53,7 @@ const (
 	maxRequests = 60
 
 	maxPause = 12 * time.Millisecond // of a client between two calls
+	maxLate  = 300 * time.Millisecond
 )
 
 // act makes one call, and most often what a customer would do next.
@@ -56,16 +64,26 @@ func (c *client) act(w window) {
 	requests := min(maxRequests, firstFew+int(time.Duration(now()-w.Since)/freshEvery))
 	r := w.requestOf(sku, c.random.IntN(requests))
 	switch dice := c.random.IntN(100); {
-	case dice < 58:
+	case dice < 52:
 		c.buy(r)
-	case dice < 66:
+	case dice < 56:
+		c.buy(r.twin())
+	case dice < 60:
 		c.change(confirm, r, 0)
-	case dice < 76:
+	case dice < 64:
+		c.change(confirmTx, r, 0)
+	case dice < 70:
 		c.change(cancel, r, 0)
-	case dice < 80:
+	case dice < 74:
+		c.change(cancelTx, r, 0)
+	case dice < 78:
 		c.change(extend, r, c.ttl())
-	case dice < 88:
-		c.readOrder(r)
+	case dice < 81:
+		c.change(reclaim, r, 0)
+	case dice < 86:
+		c.read(readOrder, r)
+	case dice < 89:
+		c.read(lookup, r)
 	case dice < 97:
 		c.readStock(w.SKUs[sku])
 	default:
@@ -87,13 +105,20 @@ func (c *client) buy(r request) {
 	if got != done || r.verb != hold {
 		return
 	}
-	switch c.random.IntN(6) {
+	switch c.random.IntN(10) {
 	case 0, 1:
 		c.change(confirm, r, 0)
 	case 2:
 		c.change(extend, r, c.ttl())
 	case 3:
 		c.change(cancel, r, 0)
+	case 4:
+		c.change(confirmTx, r, 0)
+	case 5, 6: // its payment comes too late
+		if r.ttl < maxLate {
+			time.Sleep(r.ttl + c.ttl()/4)
+			c.change(reclaim, r, 0)
+		}
 	}
 }
 
@@ -112,11 +137,12 @@ func (c *client) do(made call, run func(context.Context, *call) error) outcome {
 	err := run(ctx, &made)
 	made.answer(err)
 	c.journal.write(made)
+	c.short = made.Short
 	return made.Outcome
 }
 
 func (c *client) ask(r request) outcome {
-	return c.do(call{Verb: r.verb, ID: r.ID, Lines: r.Lines, TTL: r.ttl}, func(ctx context.Context, made *call) error {
+	return c.do(call{Verb: r.verb, ID: r.ID, Customer: r.Customer, Lines: r.Lines, TTL: r.ttl}, func(ctx context.Context, made *call) error {
 		var o order.Order
 		var err error
 		switch r.verb {
@@ -143,6 +169,12 @@ func (c *client) change(v verb, r request, ttl time.Duration) {
 			o, err = c.shop.Confirm(ctx, r.ID)
 		case cancel:
 			o, err = c.shop.Cancel(ctx, r.ID)
+		case reclaim:
+			o, err = c.shop.Reclaim(ctx, r.ID)
+		case confirmTx:
+			o, err = c.inTransaction(ctx, r.ID, c.shop.ConfirmTx)
+		case cancelTx:
+			o, err = c.inTransaction(ctx, r.ID, c.shop.CancelTx)
 		default:
 			o, err = c.shop.Extend(ctx, r.ID, ttl)
 		}
@@ -150,10 +182,40 @@ func (c *client) change(v verb, r request, ttl time.Duration) {
 	})
 }
 
-func (c *client) readOrder(r request) {
-	c.do(call{Verb: readOrder, ID: r.ID, Lines: r.Lines}, func(ctx context.Context, made *call) error {
-		o, err := c.shop.Order(ctx, r.ID)
-		return made.got(o, err)
+// inTransaction changes an order in a transaction, which goes on for a while, and is
+// now and then rolled back.
+func (c *client) inTransaction(ctx context.Context, id string, change func(context.Context, pgx.Tx, string) (order.Order, error)) (order.Order, error) {
+	tx, err := c.pool.Begin(ctx)
+	if err != nil {
+		return order.Order{}, fmt.Errorf("%w: %w", errUndone, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // of no effect after a commit
+	o, err := change(ctx, tx, id)
+	if err != nil {
+		if outcomeOf(confirmTx, err) == unexplained { // the transaction's own
+			err = fmt.Errorf("%w: %w", errUndone, err)
+		}
+		return o, err
+	}
+	time.Sleep(time.Duration(c.random.Int64N(int64(maxPause))))
+	if c.random.IntN(4) == 0 {
+		return order.Order{}, errUndone
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return order.Order{}, fmt.Errorf("%w: %w", order.ErrOutcomeUnknown, err)
+	}
+	return o, nil
+}
+
+func (c *client) read(v verb, r request) {
+	if v == lookup && r.verb == hold {
+		v = readOrder // that is not looked up
+	}
+	c.do(call{Verb: v, ID: r.ID, Customer: r.Customer, Lines: r.Lines}, func(ctx context.Context, made *call) error {
+		if v == lookup {
+			return made.got(c.shop.Lookup(ctx, r.Request))
+		}
+		return made.got(c.shop.Order(ctx, r.ID))
 	})
 }
 
@@ -187,10 +249,27 @@ func (c *client) adjust(sku string) {
 	}
 }
 
+// setWindow lets a SKU be sold from a moment on, as now tells.
+func (c *client) setWindow(sku string, opensAt int64) outcome {
+	return c.do(call{Verb: setWindow, SKU: sku, OpensAt: opensAt}, func(ctx context.Context, _ *call) error {
+		return c.shop.SetWindow(ctx, sku, time.Now().Add(time.Duration(opensAt-now())), time.Time{})
+	})
+}
+
+// setPaused pauses a SKU, or goes on selling it.
+func (c *client) setPaused(v verb, sku string) outcome {
+	return c.do(call{Verb: v, SKU: sku}, func(ctx context.Context, _ *call) error {
+		if v == pause {
+			return c.shop.Pause(ctx, sku)
+		}
+		return c.shop.Resume(ctx, sku)
+	})
+}
+
 // got notes the order that came back.
 func (c *call) got(o order.Order, err error) error {
 	c.Status = o.Status
-	if err == nil && c.Verb.takes() && !slices.Equal(o.Lines, c.Lines) {
+	if err == nil && c.Verb.takes() && (!slices.Equal(o.Lines, c.Lines) || o.Customer != c.Customer) {
 		return fmt.Errorf("the answer is another order: %+v", o)
 	}
 	return err

@@ -13,6 +13,7 @@
 // planted bugs, each switched on from outside, and a test that all of them are
 // found: see TestPlantedBugs. Histories that must be rejected are in TestModel.
 //
-// Not checked here, as the traffic has none of it: pools, customers' limits, sales
-// windows, transactions of the caller's own, Reclaim, selling without Redis.
+// Not checked here, as the traffic has none of it: limits and windows that change
+// while there are orders, write-offs, the Feed, and processes with and without Redis
+// in one sale.
 package robustness

@@ -109,6 +109,15 @@ var (
 			}
 		}
 	}}
+	pausing = fault{"the sale is paused for a while", false, func(r *run, s stroke) {
+		skus := r.onSale().SKUs
+		admin := r.client()
+		for _, sku := range skus {
+			admin.setPaused(pause, sku)
+		}
+		time.Sleep(s.lasts / 4)
+		r.resumeAll(skus)
+	}}
 	capacities = fault{"capacities go down and up", false, func(r *run, _ stroke) {
 		admin := r.client()
 		for range 4 {
@@ -119,13 +128,18 @@ var (
 	}}
 )
 
-// all are the faults, and those of them after which Redis has all that it had.
+// all are the faults, those of them after which Redis has all that it had, and those
+// that are none of Redis.
 var (
 	all = []fault{
 		redisKilled, redisLost, flushAll, scriptFlush, oneDeleted, snapshot, redisPaused, postgresPaused, postgresKilled,
-		workerPaused, workerKilled, connectionsCut, redisUnheard, postgresUnheard, commitUnheard, rebuilding, capacities,
+		workerPaused, workerKilled, connectionsCut, redisUnheard, postgresUnheard, commitUnheard, rebuilding, capacities, pausing,
 	}
 	lossless = slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return f.loses })
+
+	postgresAlone = []fault{
+		postgresPaused, postgresKilled, workerPaused, workerKilled, connectionsCut, postgresUnheard, commitUnheard, capacities, pausing,
+	}
 )
 
 // schedule draws as many strokes as a run can use: each of the faults comes once

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -27,7 +28,8 @@ func (r *run) finish() {
 		cancel()
 		require.NoError(r.t, <-stopped)
 	}()
-	if err := eventually(exactWithin, r.exact); err != nil {
+	r.resumeAll(r.skus)
+	if err := servertest.Eventually(exactWithin, r.exact); err != nil {
 		r.found(notExact, "%v", err)
 	}
 	r.checkEpochs()
@@ -40,8 +42,23 @@ func (r *run) finish() {
 			return // that is all that was to be seen
 		}
 	}
-	if err := eventually(exactWithin, r.exact); err != nil {
+	if err := servertest.Eventually(exactWithin, r.exact); err != nil {
 		r.found(notExact, "after all is sold: %v", err)
+	}
+}
+
+// resumeAll goes on selling, whatever was paused.
+func (r *run) resumeAll(skus []string) {
+	admin := r.client()
+	for _, sku := range skus {
+		if err := servertest.Eventually(exactWithin, func() error {
+			if got := admin.setPaused(resume, sku); got != done {
+				return fmt.Errorf("SKU %s is not resumed: %s", sku, got)
+			}
+			return nil
+		}); err != nil {
+			r.found(notExact, "%v", err)
+		}
 	}
 }
 
@@ -63,6 +80,9 @@ func (r *run) exact() error {
 	}
 	if err != nil {
 		return err
+	}
+	if r.inventory == nil {
+		return nil
 	}
 	stocks, err := r.inventory.Stock(context.Background(), r.skus...)
 	if err != nil {
@@ -86,7 +106,7 @@ func (r *run) buyAll(buyer *client, sku string) error {
 		id := fmt.Sprintf("%s-last-%d", sku, n)
 		request := request{verb: book, Request: booking.Request{ID: id, Customer: customerOf(id), Lines: []order.Line{{SKU: sku, Quantity: 1}}}}
 		var got outcome
-		err := eventually(exactWithin/3, func() error {
+		err := servertest.Eventually(exactWithin/3, func() error {
 			if got = buyer.ask(request); got != done && got != soldOut {
 				return fmt.Errorf("a buyer is told: %s", got)
 			}
@@ -99,7 +119,7 @@ func (r *run) buyAll(buyer *client, sku string) error {
 			break
 		}
 	}
-	counters, err := r.store.Counters(context.Background(), sku)
+	counters, err := r.store.Counters(context.Background(), buyer.short)
 	if err != nil {
 		return err
 	}

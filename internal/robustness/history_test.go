@@ -28,6 +28,10 @@ type history struct {
 	stocks map[string]order.Counters
 
 	happened map[deed]span // what the ledger tells, and when it was
+
+	// outside are the orders that a transaction of somebody's own may have changed: the
+	// ledger hears of it later.
+	outside map[string]bool
 }
 
 // when is when a call took effect in a SKU, by the ledger; false if it never did.
@@ -62,8 +66,8 @@ func (h *history) prepared() []call {
 			c.End = forever
 			if c.Verb.takes() && !h.direct {
 				// Once its caller was refused, it is over: see booking.Service.Book.
-				// Not where Postgres sells while Redis is down: see booking.SellDirect.
-				for _, r := range refusals[c.ID] {
+				// Not where Postgres sells by itself: see booking.SellDirect, and Config.Inventory.
+				for _, r := range refusals[asked{c.ID, c.content()}] {
 					if returned < r.Start {
 						c.End = min(c.End, r.End)
 					}
@@ -77,13 +81,16 @@ func (h *history) prepared() []call {
 	return prepared
 }
 
+// asked is what calls ask for that join each other.
+type asked struct{ id, content string }
+
 // join gives calls for one order ID in one process that overlap the start of the
 // first one: in a process they join, so that what the first one finds out is the
 // answer for all.
 func (h *history) join(calls []call) {
 	type place struct {
 		process int
-		id      string
+		asked
 	}
 	spans := make(map[place]span)
 	for i := range calls {
@@ -95,7 +102,7 @@ func (h *history) join(calls []call) {
 		if c.Verb == accept && c.Outcome == unknown {
 			end = forever // it stays in hand
 		}
-		at := place{c.Process, c.ID}
+		at := place{c.Process, asked{c.ID, c.content()}}
 		if s, there := spans[at]; there && c.Start <= s.to {
 			c.Start = s.from
 			spans[at] = span{s.from, max(s.to, end)}
@@ -123,11 +130,12 @@ func (h *history) returned(c call) int64 {
 }
 
 // refusals are the calls that were told that nothing was taken, and nothing will be.
-func (h *history) refusals(calls []call) map[string][]call {
-	refusals := make(map[string][]call)
+func (h *history) refusals(calls []call) map[asked][]call {
+	refusals := make(map[asked][]call)
 	for _, c := range calls {
-		if c.Verb.takes() && c.Outcome == soldOut {
-			refusals[c.ID] = append(refusals[c.ID], c)
+		if c.Verb.takes() && c.Outcome.refusesNow() {
+			what := asked{c.ID, c.content()}
+			refusals[what] = append(refusals[what], c)
 		}
 	}
 	return refusals
@@ -137,7 +145,23 @@ func (h *history) refusals(calls []call) map[string][]call {
 // the database has nothing of it in the end, it never did. To leave it out then hides
 // nothing: whatever somebody was told of its effects must be explained without it.
 func (h *history) effect(c call, sku string) (s span, ever bool) {
+	o, there := h.orders[c.ID]
 	switch {
+	case c.Verb.takes() && contentOf(o) != c.content():
+		return s, false // somebody else's
+	case h.outside[c.ID] && c.Verb != hold && c.Verb != book && c.Verb != accept && c.Verb != extend:
+		// When is not known. But an order that was cancelled, or has expired, is so in the end.
+		s = span{0, h.at}
+		switch c.Verb {
+		case cancel, cancelTx:
+			ever = there && o.Status == order.Cancelled
+		default:
+			ever = there && o.Status != order.Held && o.Status != order.Expired
+		}
+	case c.Verb == setWindow, c.Verb == pause, c.Verb == resume:
+		s, ever = span{0, h.at}, true
+	case c.Verb == reclaim:
+		s, ever = h.when(sku, c.ID, order.MovedReclaimed, order.MovedConfirmed)
 	case c.Verb == book, c.Verb == accept:
 		s, ever = h.when(sku, c.ID, order.MovedBooked)
 	case c.Verb == hold:
@@ -176,6 +200,7 @@ func (h *history) beforeItWasBooked(id string) span {
 type partition struct {
 	sku        string
 	capacity   int64
+	limit      int64
 	operations []porcupine.Operation
 
 	numbers map[string]int // of orders
@@ -216,7 +241,7 @@ func (h *history) partitions() []*partition {
 	bySKU := make(map[string]*partition, len(h.skus))
 	var partitions []*partition
 	for _, sku := range h.skus {
-		p := &partition{sku: sku, capacity: h.began[sku], numbers: make(map[string]int), amounts: make(map[string]int)}
+		p := &partition{sku: sku, capacity: h.began[sku], limit: limitOf(sku), numbers: make(map[string]int), amounts: make(map[string]int)}
 		bySKU[sku] = p
 		partitions = append(partitions, p)
 	}
@@ -228,9 +253,10 @@ func (h *history) partitions() []*partition {
 			clients[name] = len(clients)
 		}
 		t := told{outcome: c.Outcome, status: c.Status, capacity: c.Capacity, allocated: c.Allocated}
-		for i, sku := range c.parts() {
+		for _, part := range c.parts() {
+			sku := part.SKU
 			p, who := bySKU[sku], clients[name]
-			e := step{verb: c.Verb, ttl: c.TTL, units: c.Units, start: c.Start, end: c.End, id: c.ID}
+			e := step{verb: c.Verb, ttl: c.TTL, units: c.Units, opensAt: c.OpensAt, start: c.Start, end: c.End, id: c.ID}
 			if c.Outcome == unknown {
 				s, ever := h.effect(c, sku)
 				if !ever {
@@ -239,14 +265,15 @@ func (h *history) partitions() []*partition {
 				who, e.start, e.end = nobody, s.from, s.to
 			}
 			switch {
-			case c.Outcome == soldOut && c.Short != sku:
+			case c.Outcome.refusesNow() && c.Short != sku:
 				continue // it says nothing of this one
 			case c.Verb.adjusts():
 				if e.number = number(p.amounts, c.ID); e.number >= maxAdjustments {
 					panic("more adjustments of a SKU than the model has bits for")
 				}
 			case c.ID != "":
-				e.number, e.quantity = number(p.numbers, c.ID), c.Lines[i].Quantity
+				e.number, e.quantity = number(p.numbers, c.ID), part.Quantity
+				e.customer, e.content = c.Customer, c.content()
 			}
 			p.add(who, e, t)
 			if c.booksAndSeesMore() {
@@ -274,7 +301,7 @@ func (p *partition) merge() {
 	for _, o := range p.operations {
 		e := o.Input.(step)
 		if o.Output.(told).outcome == unknown && (e.verb == book || e.verb == accept || e.verb == cancel) {
-			name := step{verb: e.verb, number: e.number}
+			name := step{verb: e.verb, number: e.number, content: e.content}
 			if at, there := first[name]; there && o.Call <= merged[at].Return {
 				merged[at].Return = max(merged[at].Return, o.Return)
 				continue
@@ -286,12 +313,18 @@ func (p *partition) merge() {
 	p.operations = merged
 }
 
+// outcomeOfRefusal is what Book would have been told where an accepted order was refused.
+var outcomeOfRefusal = map[order.Why]outcome{
+	order.WhySoldOut: soldOut, order.WhyLimited: limited, order.WhyPaused: isPaused, order.WhyNotOpen: notOpen,
+}
+
 // addEvents adds what the library does by itself, where the database says that it
 // did: a hold expires after its time is over, an accepted order is refused.
 func (h *history) addEvents(bySKU map[string]*partition, calls []call) {
 	refusals := make(map[string]span) // of orders: from the first call that asked for it, until somebody was told
 	for _, c := range calls {
-		for i, sku := range c.parts() {
+		for _, part := range c.parts() {
+			sku := part.SKU
 			s, is := h.when(sku, c.ID, order.MovedExpired)
 			if !is || c.Verb != hold && c.Verb != extend {
 				continue
@@ -303,7 +336,7 @@ func (h *history) addEvents(bySKU map[string]*partition, calls []call) {
 			}
 			s.from = max(s.from, begun+int64(c.TTL))
 			if s.from <= s.to {
-				p.add(nobody, step{verb: expiring, number: number(p.numbers, c.ID), quantity: c.Lines[i].Quantity, start: s.from, end: s.to, id: c.ID}, told{})
+				p.add(nobody, step{verb: expiring, number: number(p.numbers, c.ID), quantity: part.Quantity, start: s.from, end: s.to, id: c.ID}, told{})
 			}
 		}
 	}
@@ -321,13 +354,24 @@ func (h *history) addEvents(bySKU map[string]*partition, calls []call) {
 	}
 	for id, s := range refusals {
 		o := h.orders[id]
-		for _, line := range o.Lines {
-			p := bySKU[line.SKU]
-			e := step{verb: refusing, number: number(p.numbers, id), quantity: line.Quantity, start: s.from, end: s.to, id: id}
+		for _, unit := range o.Units() {
+			p := bySKU[unit.SKU]
+			e := step{
+				verb: refusing, number: number(p.numbers, id), quantity: unit.Quantity, customer: o.Customer, content: contentOf(o),
+				start: s.from, end: s.to, id: id,
+			}
 			p.add(nobody, e, told{})
-			if line.SKU == o.Refused.SKU {
-				e.verb = exhausted
-				p.add(nobody, e, told{})
+			if unit.SKU == o.Refused.SKU {
+				e.verb = refusable
+				p.add(nobody, e, told{outcome: outcomeOfRefusal[o.Refused.Why]})
+			}
+		}
+	}
+	for id := range h.outside {
+		for _, unit := range h.orders[id].Units() {
+			if s, is := h.when(unit.SKU, id, order.MovedCancelled); is {
+				p := bySKU[unit.SKU]
+				p.add(nobody, step{verb: counting, number: number(p.numbers, id), quantity: unit.Quantity, start: s.from, end: s.to, id: id}, told{})
 			}
 		}
 	}

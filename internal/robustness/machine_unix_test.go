@@ -2,11 +2,7 @@
 
 package robustness
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // now is the machine's monotonic clock, in nanoseconds. All processes of the
 // machine share it, so that calls in one can be compared with those in another.
@@ -17,6 +13,3 @@ func now() int64 {
 	}
 	return at.Nano()
 }
-
-// freeze stops a process where it stands.
-func freeze(p *os.Process) error { return p.Signal(unix.SIGSTOP) }

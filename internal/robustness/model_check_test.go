@@ -13,14 +13,33 @@ import (
 // past makes a history of a SKU of capacity 1, event by event, each call alone but for
 // those that during brackets.
 type past struct {
-	p      partition
-	now    int64
-	within bool
+	p        partition
+	customer string
+	now      int64
+	within   bool
 }
 
 func newPast() *past {
-	return &past{p: partition{capacity: 1, numbers: make(map[string]int), amounts: make(map[string]int)}}
+	return &past{customer: "somebody", p: partition{capacity: 1, numbers: make(map[string]int), amounts: make(map[string]int)}}
 }
+
+// limitedPast is of a SKU of capacity 2, of which a customer may have 1.
+func limitedPast() *past {
+	h := newPast()
+	h.p.capacity, h.p.limit = 2, 1
+	return h
+}
+
+// expiredPast begins with a hold that has expired.
+func expiredPast() *past {
+	return newPast().event(hold, "a", isHeld).wait(50).event(expiring, "a", told{})
+}
+
+// as lets somebody else go on.
+func (h *past) as(customer string) *past { h.customer = customer; return h }
+
+// opensIn is when a window opens.
+const opensIn = 100
 
 // event adds an event about an order of one unit.
 func (h *past) event(v verb, id string, t told) *past {
@@ -29,7 +48,10 @@ func (h *past) event(v verb, id string, t told) *past {
 		h.now += 10
 		start = h.now
 	}
-	e := step{verb: v, quantity: 1, ttl: 50, start: start, end: start + 5, id: id}
+	e := step{
+		verb: v, quantity: 1, customer: h.customer, content: content(h.customer, v == hold), ttl: 50, opensAt: start + opensIn,
+		start: start, end: start + 5, id: id,
+	}
 	if v.adjusts() {
 		e.number, e.units = number(h.p.amounts, id), 1
 	} else {
@@ -111,17 +133,48 @@ func TestModel(t *testing.T) {
 		"an expired hold's unit is sold":       {newPast().event(hold, "a", isHeld).wait(50).event(expiring, "a", told{}).event(book, "b", isBooked), true},
 		"a hold expires too early":             {newPast().event(hold, "a", isHeld).event(expiring, "a", told{}).event(book, "b", isBooked), false},
 		"a held unit is sold":                  {newPast().event(hold, "a", isHeld).event(book, "b", isBooked), false},
-		"an accepted order is refused":         {newPast().event(book, "b", isBooked).event(exhausted, "a", told{}).event(refusing, "a", told{}).event(accept, "a", wasTold(refused)), true},
-		"refused with units free":              {newPast().event(exhausted, "a", told{}).event(refusing, "a", told{}).event(accept, "a", wasTold(refused)), false},
+		"an accepted order is refused":         {newPast().event(book, "b", isBooked).event(refusable, "a", wasTold(soldOut)).event(refusing, "a", told{}).event(accept, "a", wasTold(refused)), true},
+		"refused with units free":              {newPast().event(refusable, "a", wasTold(soldOut)).event(refusing, "a", told{}).event(accept, "a", wasTold(refused)), false},
 		"refused, and booked later":            {newPast().event(refusing, "a", told{}).event(accept, "a", wasTold(refused)).event(book, "a", isBooked), false},
 		"a unit more is sold":                  {newPast().event(book, "a", isBooked).event(restock, "x", wasTold(done)).event(book, "b", isBooked), true},
 		"a unit more, twice, under one ID":     {newPast().event(restock, "x", wasTold(done)).event(restock, "x", wasTold(done)).event(readStock, "", told{outcome: done, capacity: 3}), false},
 		"the capacity is what it was set to":   {newPast().event(setCapacity, "x", wasTold(done)).event(book, "a", isBooked).event(book, "b", isBooked), false},
 		"a stock that counts what is not sold": {newPast().event(readStock, "", of(1)), false},
+
+		"another content is a conflict":               {newPast().event(book, "a", isBooked).as("twin").event(book, "a", wasTold(conflict)), true},
+		"another content gets the order":              {newPast().event(book, "a", isBooked).as("twin").event(book, "a", isBooked), false},
+		"a conflict with nobody":                      {newPast().event(book, "a", wasTold(conflict)), false},
+		"a conflict with itself":                      {newPast().event(book, "a", isBooked).event(book, "a", wasTold(conflict)), false},
+		"another content is told sold out":            {newPast().event(book, "a", isBooked).as("twin").event(book, "a", wasTold(soldOut)), true},
+		"the limit is reached":                        {limitedPast().event(book, "a", isBooked).event(book, "b", wasTold(limited)), true},
+		"the limit is exceeded":                       {limitedPast().event(book, "a", isBooked).event(book, "b", isBooked), false},
+		"somebody else's limit":                       {limitedPast().event(book, "a", isBooked).as("twin").event(book, "b", wasTold(limited)), false},
+		"two customers":                               {limitedPast().event(book, "a", isBooked).as("twin").event(book, "b", isBooked), true},
+		"paused":                                      {newPast().event(pause, "", wasTold(done)).event(book, "a", wasTold(isPaused)), true},
+		"paused by nobody":                            {newPast().event(book, "a", wasTold(isPaused)), false},
+		"booked while it is paused":                   {newPast().event(pause, "", wasTold(done)).event(book, "a", isBooked), false},
+		"paused after it was resumed":                 {newPast().event(pause, "", wasTold(done)).event(resume, "", wasTold(done)).event(book, "a", wasTold(isPaused)), false},
+		"not open":                                    {newPast().event(setWindow, "", wasTold(done)).event(book, "a", wasTold(notOpen)), true},
+		"booked before it is open":                    {newPast().event(setWindow, "", wasTold(done)).event(book, "a", isBooked), false},
+		"open":                                        {newPast().event(setWindow, "", wasTold(done)).wait(opensIn).event(book, "a", isBooked), true},
+		"not open when it is":                         {newPast().event(setWindow, "", wasTold(done)).wait(opensIn).event(book, "a", wasTold(notOpen)), false},
+		"looked up":                                   {newPast().event(book, "a", isBooked).event(lookup, "a", isBooked), true},
+		"looked up, and booked by that":               {newPast().event(lookup, "a", isBooked), false},
+		"looked up, and not there":                    {newPast().event(book, "a", isBooked).event(lookup, "a", wasTold(notFound)), false},
+		"an expired hold is reclaimed":                {expiredPast().event(reclaim, "a", isBooked).event(readStock, "", of(1)), true},
+		"reclaimed with nothing left":                 {expiredPast().event(book, "b", isBooked).event(reclaim, "a", wasTold(soldOut)), true},
+		"reclaimed, and oversold":                     {expiredPast().event(book, "b", isBooked).event(reclaim, "a", isBooked), false},
+		"not reclaimed with units free":               {expiredPast().event(reclaim, "a", wasTold(soldOut)), false},
+		"confirmed in a transaction":                  {newPast().event(hold, "a", isHeld).event(confirmTx, "a", isBooked).event(readOrder, "a", isBooked), true},
+		"cancelled in a transaction":                  {newPast().event(book, "a", isBooked).event(cancelTx, "a", isGone).event(readStock, "", of(1)), true},
+		"cancelled so, and counted":                   {newPast().event(book, "a", isBooked).event(cancelTx, "a", isGone).event(counting, "a", told{}).event(book, "b", isBooked), true},
+		"cancelled so, and sold before that":          {newPast().event(book, "a", isBooked).event(cancelTx, "a", isGone).event(book, "b", isBooked), false},
+		"counted without being cancelled":             {newPast().event(book, "a", isBooked).event(counting, "a", told{}).event(book, "b", isBooked), false},
+		"an unknown ID is cancelled in a transaction": {newPast().event(cancelTx, "a", isGone), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			result := porcupine.CheckOperationsTimeout(model(1), tt.history.p.operations, checkTime)
+			result := porcupine.CheckOperationsTimeout(model(tt.history.p.capacity, tt.history.p.limit), tt.history.p.operations, checkTime)
 			if tt.right {
 				assert.Equal(t, porcupine.Ok, result)
 			} else {

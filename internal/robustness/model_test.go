@@ -18,6 +18,9 @@ import (
 // state is a SKU at one moment. It is never changed, only replaced.
 type state struct {
 	capacity int64
+	limit    int64 // of each customer; 0 for none
+	opensAt  int64 // as now tells
+	paused   bool
 	adjusted uint64 // the adjustments that were made, a bit each
 	orders   []life // those that there are, sorted by number
 }
@@ -30,6 +33,12 @@ type life struct {
 	booked   bool // its units were taken once, whatever became of it since
 	lapsed   bool // held, and somebody was told that its time is over
 	quantity int64
+	customer string
+	content  string // what a repeated ID must agree with; empty if it has none
+
+	// uncounted is of an order that was cancelled in a transaction of somebody's own:
+	// its units come back a little later.
+	uncounted bool
 
 	// A hold expires between these two moments: the call that made it so tells no
 	// more. notAfter is forever if that call never returned.
@@ -41,7 +50,17 @@ const forever = math.MaxInt64
 // live is how many units the orders hold.
 func (s state) live() (units int64) {
 	for _, o := range s.orders {
-		if o.status.Live() {
+		if o.status.Live() || o.uncounted {
+			units += o.quantity
+		}
+	}
+	return units
+}
+
+// of is how many units a customer has in live orders.
+func (s state) of(customer string) (units int64) {
+	for _, o := range s.orders {
+		if o.status.Live() && o.customer == customer {
 			units += o.quantity
 		}
 	}
@@ -78,8 +97,11 @@ type step struct {
 	verb     verb
 	number   int // of the order or the adjustment
 	quantity int64
+	customer string
+	content  string
 	ttl      time.Duration
 	units    int64
+	opensAt  int64
 
 	start, end int64 // of the call; end is forever if it never returned
 	id         string
@@ -87,10 +109,11 @@ type step struct {
 
 // Events that are no calls.
 const (
-	expiring  verb = "expires"     // start is the moment from which on its hold may be over
-	refusing  verb = "is refused"  // after it was accepted
-	exhausted verb = "has too few" // the moment at which an accepted order was decided
-	settling  verb = "ends"        // the last event: all that there is
+	expiring  verb = "expires"      // start is the moment from which on its hold may be over
+	refusing  verb = "is refused"   // after it was accepted
+	refusable verb = "can't be had" // the moment at which an accepted order was decided; the outcome says why
+	counting  verb = "is counted"   // what was cancelled in a transaction comes back
+	settling  verb = "ends"         // the last event: all that there is
 )
 
 // told is what the caller was told.
@@ -102,10 +125,10 @@ type told struct {
 }
 
 // model is the sequential specification, for a SKU that was put on sale with a
-// capacity.
-func model(capacity int64) porcupine.Model {
+// capacity, and a limit for each customer; 0 for none.
+func model(capacity, limit int64) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return state{capacity: capacity} },
+		Init: func() any { return state{capacity: capacity, limit: limit} },
 		Step: func(before, input, output any) (bool, any) {
 			possible, after := before.(state).take(input.(step), output.(told))
 			return possible, after
@@ -123,9 +146,11 @@ func (s state) take(e step, t told) (bool, state) {
 	switch e.verb {
 	case book, hold, accept:
 		return s.request(e, t, o)
-	case confirm, extend:
+	case confirm, confirmTx, extend:
 		return s.confirmOrExtend(e, t, o)
-	case cancel:
+	case reclaim:
+		return s.reclaim(e, t, o)
+	case cancel, cancelTx:
 		return s.cancel(e, t, o)
 	case expiring:
 		if o != nil && o.status == order.Held && o.notBefore <= e.start {
@@ -134,11 +159,24 @@ func (s state) take(e step, t told) (bool, state) {
 		return true, s
 	case refusing:
 		if o == nil {
-			return true, s.with(life{number: e.number, status: order.Cancelled, refused: true})
+			return true, s.with(life{number: e.number, status: order.Cancelled, refused: true, customer: e.customer, content: e.content})
 		}
 		return true, s
-	case exhausted:
-		return s.live()+e.quantity > s.capacity, s
+	case refusable:
+		return s.refuses(e, t.outcome), s
+	case counting:
+		if o != nil && o.uncounted {
+			after := *o
+			after.uncounted = false
+			return true, s.with(after)
+		}
+		return true, s
+	case setWindow:
+		s.opensAt = e.opensAt
+		return true, s
+	case pause, resume:
+		s.paused = e.verb == pause
+		return true, s
 	case setCapacity, restock:
 		if bit := uint64(1) << e.number; s.adjusted&bit == 0 {
 			s.adjusted |= bit
@@ -154,6 +192,8 @@ func (s state) take(e step, t told) (bool, state) {
 			return o == nil, s
 		}
 		return o != nil && o.status == t.status, s
+	case lookup:
+		return s.lookup(e, t, o)
 	case readStock:
 		return s.capacity == t.capacity && s.live() == t.allocated, s
 	case settling:
@@ -164,31 +204,93 @@ func (s state) take(e step, t told) (bool, state) {
 	return false, s
 }
 
+// refuses says whether the units can't be had now, for a reason. The time is any
+// within the call.
+func (s state) refuses(e step, why outcome) bool {
+	switch why {
+	case soldOut:
+		return s.live()+e.quantity > s.capacity
+	case limited:
+		return s.limit > 0 && s.of(e.customer)+e.quantity > s.limit
+	case isPaused:
+		return s.paused
+	case notOpen:
+		return e.start < s.opensAt
+	}
+	return false
+}
+
+// sells says whether the units can be had now.
+func (s state) sells(e step) bool {
+	return !s.refuses(e, soldOut) && !s.refuses(e, limited) && !s.paused && e.end >= s.opensAt
+}
+
+// conflicts says whether the ID is that of something else.
+func (o *life) conflicts(e step) bool { return o != nil && o.content != "" && o.content != e.content }
+
 // request is a call that asks for units.
 func (s state) request(e step, t told, o *life) (bool, state) {
 	switch t.outcome {
 	case done, unknown:
 		if o != nil { // a second click gets its order
-			return t.outcome == unknown || o.status.Live() && o.status == t.status, s
+			return t.outcome == unknown || o.status.Live() && o.status == t.status && !o.conflicts(e), s
 		}
-		if s.live()+e.quantity > s.capacity {
+		if !s.sells(e) {
 			return t.outcome == unknown, s
 		}
-		made := life{number: e.number, status: order.Confirmed, booked: true, quantity: e.quantity}
+		made := life{number: e.number, status: order.Confirmed, booked: true, quantity: e.quantity, customer: e.customer, content: e.content}
 		if e.verb == hold {
 			made.status, made.notBefore, made.notAfter = order.Held, e.start+int64(e.ttl), later(e.end, e.ttl)
 		}
 		return t.outcome == unknown || made.status == t.status, s.with(made)
-	case soldOut:
+	case soldOut, limited, isPaused, notOpen:
 		// Nobody is refused whose order was ever booked; one that was cancelled or
-		// refused before may be told either.
-		return (o == nil || !o.booked) && s.live()+e.quantity > s.capacity, s
+		// refused before may be told either, and so may something else under its ID.
+		return (o == nil || !o.booked || o.conflicts(e)) && s.refuses(e, t.outcome), s
+	case conflict:
+		return o.conflicts(e), s
 	case cancelled:
-		return o != nil && o.status == order.Cancelled && !o.refused, s
+		return o != nil && o.status == order.Cancelled && !o.refused && !o.conflicts(e), s
 	case refused:
-		return o != nil && o.refused, s
+		return o != nil && o.refused && !o.conflicts(e), s
 	case expired:
-		return o != nil && o.status == order.Expired, s
+		return o != nil && o.status == order.Expired && !o.conflicts(e), s
+	}
+	return false, s
+}
+
+// lookup tells what request would be told, and takes nothing.
+func (s state) lookup(e step, t told, o *life) (bool, state) {
+	switch {
+	case t.outcome == unknown: // it is under way
+		return true, s
+	case t.outcome == notFound || o == nil:
+		return t.outcome == notFound && o == nil, s
+	}
+	return s.request(e, t, o)
+}
+
+// reclaim confirms, also what has expired if its units can still be had.
+func (s state) reclaim(e step, t told, o *life) (bool, state) {
+	if o == nil {
+		return t.outcome == notFound || t.outcome == unknown, s
+	}
+	e.customer, e.quantity = o.customer, o.quantity
+	switch t.outcome {
+	case done, unknown:
+		gone := o.status == order.Expired && (s.refuses(e, soldOut) || s.refuses(e, limited))
+		if o.status == order.Cancelled || gone {
+			return t.outcome == unknown, s
+		}
+		after := s
+		if o.status != order.Confirmed {
+			after = s.with(o.ended(order.Confirmed))
+		}
+		return t.outcome == unknown || t.status == order.Confirmed, after
+	case soldOut, limited:
+		return o.status == order.Expired && s.refuses(e, t.outcome), s
+	case cancelled:
+		return o.status == order.Cancelled, s
 	}
 	return false, s
 }
@@ -234,7 +336,7 @@ func (o life) ended(status order.Status) life {
 }
 
 func (o life) confirmedOrExtended(e step) life {
-	if e.verb == confirm {
+	if e.verb != extend {
 		o.status, o.notBefore, o.notAfter = order.Confirmed, 0, 0
 		return o
 	}
@@ -245,11 +347,15 @@ func (o life) confirmedOrExtended(e step) life {
 
 // cancel gives the units of a live order back, and makes an unknown ID unusable.
 func (s state) cancel(e step, t told, o *life) (bool, state) {
+	if o == nil && e.verb == cancelTx {
+		return t.outcome == notFound || t.outcome == unknown, s
+	}
 	after := life{number: e.number, status: order.Cancelled}
 	if o != nil {
 		after = *o
 		if o.status.Live() {
 			after = o.ended(order.Cancelled)
+			after.uncounted = e.verb == cancelTx
 		}
 	}
 	return t.outcome == unknown || t.outcome == done && t.status == after.status, s.with(after)
@@ -266,6 +372,9 @@ func later(moment int64, by time.Duration) int64 {
 func (s state) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d of %d", s.live(), s.capacity)
+	if s.paused {
+		text.WriteString(", paused")
+	}
 	for _, o := range s.orders {
 		fmt.Fprintf(&text, ", #%d %s", o.number, o.status)
 		if o.refused {
@@ -273,6 +382,12 @@ func (s state) String() string {
 		}
 		if o.lapsed {
 			text.WriteString(" (over)")
+		}
+		if o.uncounted {
+			text.WriteString(" (uncounted)")
+		}
+		if s.limit > 0 {
+			fmt.Fprintf(&text, " of %s", o.customer)
 		}
 	}
 	return text.String()

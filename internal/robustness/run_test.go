@@ -8,6 +8,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ type plan struct {
 	faults []fault
 	bug    string // the name of a planted one, or empty
 	direct bool   // Postgres sells while Redis is down
+	alone  bool   // Postgres sells, without Redis
 
 	sweepAfter, checkEvery time.Duration // of the services; have defaults
 }
@@ -58,7 +60,8 @@ type run struct {
 	job                       job              // of the next worker
 	keeper                    *booking.Service // of this process, not by way of the proxies
 	store                     order.Store
-	inventory                 inventory.InventoryRepository
+	inventory                 inventory.InventoryRepository // nil without Redis
+	pool                      *pgxpool.Pool
 
 	workers []*worker
 	admins  int // clients of this process
@@ -104,10 +107,11 @@ func (p plan) on(t testing.TB, redisServer *servertest.Redis, postgres *serverte
 	require.NoError(t, bugNamed(p.bug).plantInDatabase(t.Context(), pool))
 	r.job = job{
 		Clients: clients, Seed: p.seed, Prefix: r.prefix, Bug: p.bug, Redis: r.redis.URL(), Postgres: database,
-		SellDirect: p.direct, SweepAfter: orDefault(p.sweepAfter, 400*time.Millisecond), CheckEvery: orDefault(p.checkEvery, 200*time.Millisecond),
+		SellDirect: p.direct, WithoutRedis: p.alone, SweepAfter: orDefault(p.sweepAfter, 400*time.Millisecond), CheckEvery: orDefault(p.checkEvery, 200*time.Millisecond),
 	}
-	r.inventory, r.store, err = r.job.stores()
+	connected, err := r.job.connect()
 	require.NoError(t, err)
+	r.inventory, r.store, r.pool = connected.stock, connected.orders, connected.pool
 	r.keeper, err = r.job.shop(r.inventory, r.store)
 	require.NoError(t, err)
 	require.NoError(t, r.prepare())
@@ -164,7 +168,7 @@ func (r *run) next() *worker {
 
 // replace kills a worker and starts another one in its place.
 func (r *run) replace(n int) {
-	r.workers[n].kill()
+	r.workers[n].Kill()
 	at := now()
 	other := r.next()
 	r.mu.Lock()
@@ -184,7 +188,7 @@ func (r *run) prepare() error {
 		for n := range skusAtOnce {
 			sku := fmt.Sprintf("%d-%c", number, 'a'+n)
 			w.SKUs = append(w.SKUs, sku)
-			items = append(items, order.Item{SKU: sku, Capacity: 1 + random.Int64N(maxFirstCapacity)})
+			items = append(items, order.Item{SKU: sku, Capacity: 1 + random.Int64N(maxFirstCapacity), CustomerLimit: limitOf(sku), Draws: drawsOf(sku)})
 		}
 		r.coming = append(r.coming, w)
 		skus = append(skus, w.SKUs...)
@@ -195,13 +199,16 @@ func (r *run) prepare() error {
 	for _, item := range items {
 		r.began[item.SKU] = item.Capacity
 	}
-	return eventually(time.Minute, func() error {
+	return servertest.Eventually(time.Minute, func() error {
 		counters, err := r.store.Counters(context.Background(), skus...)
 		if err != nil {
 			return err
 		}
 		for _, c := range counters {
 			r.epochs[c.SKU] = c.Epoch
+		}
+		if r.inventory == nil {
+			return nil
 		}
 		stocks, err := r.inventory.Stock(context.Background(), skus...)
 		if err != nil {
@@ -218,13 +225,21 @@ func (r *run) prepare() error {
 
 // open lets everybody know of the next window, if there is one.
 func (r *run) open() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if len(r.coming) == 0 {
 		return
 	}
-	r.window, r.coming = r.coming[0], r.coming[1:]
-	r.window.Since = now()
+	next := r.coming[0]
+	r.coming = r.coming[1:]
+	next.Since = now()
+	admin := r.client()
+	for _, sku := range next.SKUs {
+		if strings.HasSuffix(sku, skuOpening) {
+			admin.setWindow(sku, next.Since+int64(opensAfter))
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.window = next
 	r.skus = append(r.skus, r.window.SKUs...)
 	for _, worker := range r.workers {
 		worker.tell(r.window)
@@ -330,16 +345,6 @@ func (r *run) strike() (struck int) {
 	r.redisProxy.Reset()
 	r.postgresProxy.Reset()
 	return struck
-}
-
-// eventually polls until the check returns nothing.
-func eventually(limit time.Duration, check func() error) error {
-	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) { // between polls
-		err := check()
-		if err == nil || time.Now().After(end) {
-			return err
-		}
-	}
 }
 
 var errDiffers = errors.New("the two sides differ")

@@ -18,7 +18,8 @@ import (
 
 // witness is a try at it.
 type witness struct {
-	pending []*moment // sorted by the end of their calls
+	outside map[string]bool // see history
+	pending []*moment       // sorted by the end of their calls
 	moves   []order.Movement
 	spans   []span // of the moves
 	state   state
@@ -35,15 +36,15 @@ type moment struct {
 // untold says whether nobody was told what came of it.
 func (m *moment) untold() bool {
 	v := m.Input.(step).verb
-	return v == expiring || v == refusing || m.Output.(told).outcome == unknown
+	return v == expiring || v == refusing || v == counting || m.Output.(told).outcome == unknown
 }
 
 // witnessOf gives the operations of a partition their moments, as the ledger has
 // them; false if it finds none for some.
 func (h *history) witnessOf(p *partition) ([]porcupine.Operation, bool) {
-	w := &witness{state: state{capacity: p.capacity}}
+	w := &witness{state: state{capacity: p.capacity, limit: p.limit}, outside: h.outside}
 	for _, m := range h.ledger[p.sku] {
-		if m.Kind != order.MovedOnSale {
+		if m.Kind != order.MovedOnSale && (m.Kind != order.MovedConfirmed || !h.outside[m.OrderID]) {
 			w.moves = append(w.moves, m)
 			w.spans = append(w.spans, h.happened[deed{p.sku, cmp.Or(m.OrderID, m.Reference), m.Kind}])
 		}
@@ -115,6 +116,13 @@ func (w *witness) place(m *moment, after state) {
 func (w *witness) move() bool {
 	next := w.moves[0]
 	id := cmp.Or(next.OrderID, next.Reference)
+	if w.outside[id] && next.Kind == order.MovedCancelled { // it was cancelled before that
+		for _, m := range w.pending {
+			if e := m.Input.(step); !m.placed && m.Call <= w.at && e.id == id && e.verb == cancelTx && w.silently(m) {
+				break
+			}
+		}
+	}
 	for _, unsure := range []bool{false, true} {
 		for _, m := range w.pending {
 			e := m.Input.(step)
@@ -134,8 +142,13 @@ func (w *witness) move() bool {
 
 // makes says whether an event of the history may be a movement of the kind.
 func makes(v verb, kind order.MovementKind) bool {
-	if v == expiring {
+	switch v {
+	case expiring:
 		return kind == order.MovedExpired
+	case counting:
+		return kind == order.MovedCancelled
+	case confirmTx, cancelTx:
+		return false // later
 	}
 	may, _ := (&call{Verb: v}).moves()
 	return slices.Contains(may, kind)
@@ -148,7 +161,8 @@ func (w *witness) force(m *moment) bool {
 		return true
 	}
 	for _, other := range w.pending {
-		if other.placed || other.Call > w.at || other.Input.(step).id != m.Input.(step).id || !w.silently(other) {
+		e := other.Input.(step)
+		if other.placed || other.Call > w.at || e.id != m.Input.(step).id && e.verb != pause && e.verb != resume || !w.silently(other) {
 			continue
 		}
 		if m.placed || w.silently(m) {
@@ -161,7 +175,10 @@ func (w *witness) force(m *moment) bool {
 // silently places an event if the ledger says nothing of what it does.
 func (w *witness) silently(m *moment) bool {
 	possible, after := w.step(m)
-	if !possible || after.live() != w.state.live() || after.capacity != w.state.capacity || after.confirmed() != w.state.confirmed() {
+	if !possible || after.live() != w.state.live() || after.capacity != w.state.capacity {
+		return false
+	}
+	if !w.outside[m.Input.(step).id] && after.confirmed() != w.state.confirmed() {
 		return false
 	}
 	w.place(m, after)
@@ -179,5 +196,5 @@ func (s state) confirmed() (n int) {
 }
 
 func same(a, b state) bool {
-	return a.capacity == b.capacity && a.adjusted == b.adjusted && slices.Equal(a.orders, b.orders)
+	return a.capacity == b.capacity && a.adjusted == b.adjusted && a.opensAt == b.opensAt && a.paused == b.paused && slices.Equal(a.orders, b.orders)
 }

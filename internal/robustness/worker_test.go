@@ -1,11 +1,8 @@
 package robustness
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -24,16 +21,10 @@ import (
 	"github.com/lastunit/lastunit/order"
 )
 
-// jobVariable tells this binary that it is a worker, and which.
-const jobVariable = "LASTUNIT_ROBUSTNESS_JOB"
-
 // TestMain is also the main of the workers.
 func TestMain(m *testing.M) {
-	if text := os.Getenv(jobVariable); text != "" {
-		var j job
-		if err := json.Unmarshal([]byte(text), &j); err != nil {
-			panic(err)
-		}
+	var j job
+	if servertest.ChildJob(workerKind, &j) {
 		j.run()
 		return
 	}
@@ -50,15 +41,23 @@ type job struct {
 	Bug                     string // the name of a planted one, or empty
 	SweepAfter, CheckEvery  time.Duration
 	SellDirect              bool // while Redis is down
+	WithoutRedis            bool // ever
 	Window                  window
 }
 
 // callTimeout bounds every call: longer than any server stands still.
 const callTimeout = 4 * time.Second
 
-// stores connects to both sides as this run has them, with the planted bug if there is one.
-// The connections stay open until the process ends.
-func (j job) stores() (inventory.InventoryRepository, order.Store, error) {
+// sides are both sides of the sale, and what transactions begin on.
+type sides struct {
+	stock  inventory.InventoryRepository // nil without Redis
+	orders order.Store
+	pool   *pgxpool.Pool
+}
+
+// connect connects to both sides as this run has them, with the planted bug if there
+// is one. The connections stay open until the process ends.
+func (j job) connect() (sides, error) {
 	options, err := redis.ParseURL(j.Redis)
 	if err != nil {
 		panic("bad Redis URL") // the error may have the password
@@ -71,13 +70,17 @@ func (j job) stores() (inventory.InventoryRepository, order.Store, error) {
 	config.MaxConns = 8
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
-		return nil, nil, err
+		return sides{}, err
 	}
 	bug := bugNamed(j.Bug)
 	if err := bug.plantInScripts(client); err != nil {
-		return nil, nil, err
+		return sides{}, err
 	}
-	return bug.plantInInventory(inventory.NewRedis(client, inventory.WithKeyPrefix(j.Prefix))), bug.plantInStore(order.NewPostgres(pool)), nil
+	s := sides{orders: bug.plantInStore(order.NewPostgres(pool)), pool: pool}
+	if !j.WithoutRedis {
+		s.stock = bug.plantInInventory(inventory.NewRedis(client, inventory.WithKeyPrefix(j.Prefix)))
+	}
+	return s, nil
 }
 
 // shop makes a service.
@@ -98,26 +101,21 @@ func (j job) run() {
 	defer stop()
 	var current atomic.Pointer[window]
 	current.Store(&j.Window)
-	// The test holds the other end of stdin, and tells what is on sale. When it is
-	// gone, however it went, so is this process.
-	go func() {
-		input := bufio.NewReader(os.Stdin)
-		for decoder := json.NewDecoder(input); ; {
+	go func() { // the test tells what is on sale
+		decoder := json.NewDecoder(os.Stdin)
+		for {
 			var w window
 			if err := decoder.Decode(&w); err != nil {
-				if !errors.Is(err, io.EOF) {
-					panic(err)
-				}
-				os.Exit(3)
+				return
 			}
 			current.Store(&w)
 		}
 	}()
-	stock, orders, err := j.stores()
+	s, err := j.connect()
 	if err != nil {
 		panic(err)
 	}
-	shop, err := j.shop(stock, orders)
+	shop, err := j.shop(s.stock, s.orders)
 	if err != nil {
 		panic(err)
 	}
@@ -128,7 +126,7 @@ func (j job) run() {
 	var background, clients sync.WaitGroup
 	background.Go(func() { _ = shop.Run(ctx) })
 	for n := range j.Clients {
-		c := newClient(j, n, shop, calls)
+		c := newClient(j, n, shop, s.pool, calls)
 		clients.Go(func() {
 			for ctx.Err() == nil {
 				c.act(*current.Load())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -14,6 +15,7 @@ import (
 // decided is on its way to Redis before the callers hear of it. A caller that
 // has left meanwhile changes nothing about that.
 func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]order.Outcome, error) {
+	s.postgres.enter(time.Now())
 	outcomes, counters, err := s.config.Orders.Commit(ctx, commits)
 	s.heard(err)
 	if err != nil {

@@ -2,18 +2,21 @@ package booking
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // circuit keeps callers from waiting for a server that does not answer. It opens once
-// every call has failed for a while. While it is open the server is asked in the
+// every call has failed for a while, or waits for a longer one. While it is open the server is asked in the
 // background only, now and then, as long as somebody wants to buy; it closes when that
 // went well several times in a row. There is one for Postgres, and one for Redis of
 // each SKU, as a cluster may lose one of its nodes.
 type circuit struct {
-	troubled atomic.Bool // it is open, or the last call failed
+	troubled atomic.Bool  // it is open, or the last call failed
+	waiting  atomic.Int64 // calls under way, of those that enter
+	heard    atomic.Int64 // when one of them was answered last, or the first of them began; as sinceStart
 
 	mu      sync.Mutex
 	since   time.Time // of the first failure since the last call that went well; zero if it went well
@@ -27,6 +30,7 @@ type circuit struct {
 
 const (
 	openAfter  = 200 * time.Millisecond // one lost connection does not open it
+	hangsAfter = 2 * time.Second        // a slow disk or a long script does not open it
 	firstPause = 50 * time.Millisecond
 	maxPause   = time.Second
 	tryTimeout = time.Second
@@ -51,11 +55,52 @@ func (c *circuit) fails(at time.Time, because error) (opened bool) {
 	if at.Sub(c.since) < openAfter {
 		return false
 	}
+	c.opens(at, because)
+	return true
+}
+
+func (c *circuit) opens(at time.Time, because error) {
 	c.pause = min(maxPause, 2*c.pause)
 	if c.pause == 0 || at.Sub(c.closed) >= calmAfter {
 		c.pause = firstPause
 	}
 	c.open, c.because, c.well, c.next = true, because, 0, at.Add(c.pause)
+}
+
+var errHangs = fmt.Errorf("no call has returned for %v", hangsAfter)
+
+// started is what the circuits' times are counted from: wall clocks are set.
+var started = time.Now()
+
+func sinceStart(at time.Time) int64 { return int64(at.Sub(started)) }
+
+// enter takes note of a call that begins. Its end is told by leave.
+func (c *circuit) enter(at time.Time) {
+	if c.waiting.Add(1) == 1 {
+		c.heard.Store(sinceStart(at))
+	}
+}
+
+func (c *circuit) leave(answered bool) {
+	if answered {
+		c.heard.Store(sinceStart(time.Now()))
+	}
+	c.waiting.Add(-1)
+}
+
+// hangs opens it if calls are under way, and none was answered for long. It says
+// whether it only just opened by that.
+func (c *circuit) hangs(at time.Time, because error) (opened bool) {
+	if c.waiting.Load() == 0 || sinceStart(at)-c.heard.Load() < int64(hangsAfter) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open {
+		return false
+	}
+	c.troubled.Store(true)
+	c.opens(at, because)
 	return true
 }
 

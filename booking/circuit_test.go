@@ -98,3 +98,25 @@ func TestCircuitDoesNotFlap(t *testing.T) {
 	c.breaks(t, at.Add(calmAfter), gone)
 	assert.Equal(t, firstPause, c.pause)
 }
+
+// A server that hangs fails nobody for long: what counts is that nobody is answered.
+func TestCircuitOfWhatHangs(t *testing.T) {
+	at, silent := time.Now(), errors.New("silent")
+	var c circuit
+	assert.False(t, c.hangs(at.Add(time.Hour), silent), "nobody asks")
+	c.enter(at)
+	c.enter(at.Add(time.Second))
+	assert.False(t, c.hangs(at.Add(hangsAfter-1), silent))
+	assert.False(t, c.cut())
+	assert.True(t, c.hangs(at.Add(hangsAfter), silent))
+	assert.False(t, c.hangs(at.Add(hangsAfter), silent), "only once")
+	_, because := c.check(at.Add(hangsAfter))
+	assert.ErrorIs(t, because, silent)
+	c.leave(true)
+	at = c.mends(t, at.Add(hangsAfter))
+	assert.False(t, c.hangs(time.Now(), silent), "one was answered since")
+	c.leave(false)
+	assert.False(t, c.hangs(at.Add(time.Hour), silent), "nobody asks")
+	c.enter(at.Add(time.Hour))
+	assert.False(t, c.hangs(at.Add(time.Hour), silent), "it begins only now")
+}

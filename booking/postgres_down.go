@@ -12,20 +12,28 @@ import (
 // While Postgres does not answer, nobody takes units or waits for it: Book and Hold
 // refuse at once. Accept goes on as long as there is room in the backlog.
 
-// heard takes note of how a batch of commits went. An error with an SQLSTATE is an
+// heard takes note of how a batch of commits went, which entered the circuit. An error with an SQLSTATE is an
 // answer too: a lock that somebody keeps, say, must not keep others from their SKUs.
 func (s *Service) heard(err error) {
 	var answer interface{ SQLState() string }
-	if err == nil || errors.As(err, &answer) {
+	answered := err == nil || errors.As(err, &answer)
+	s.postgres.leave(answered)
+	if answered {
 		s.postgres.works()
 	} else if s.postgres.fails(time.Now(), err) {
-		s.log.Warn("lastunit: Postgres does not answer; it is asked in the background only", "error", err)
+		s.log.Warn(postgresSilent, "error", err)
 	}
 }
 
+const postgresSilent = "lastunit: Postgres does not answer; it is asked in the background only"
+
 // withoutPostgres is the error if Postgres has not answered for a while.
 func (s *Service) withoutPostgres() error {
-	try, because := s.postgres.check(time.Now())
+	now := time.Now()
+	if s.postgres.hangs(now, errHangs) {
+		s.log.Warn(postgresSilent, "error", errHangs)
+	}
+	try, because := s.postgres.check(now)
 	if because == nil {
 		return nil
 	}

@@ -56,3 +56,39 @@ func TestRefusedQuicklyWithoutPostgres(t *testing.T) {
 	exact(t, shop)
 	assert.EqualValues(t, 10, sold(t, s, "floor"))
 }
+
+// Those who come while others wait are refused soon, and those who wait are served.
+func TestRefusedWhilePostgresHangs(t *testing.T) {
+	t.Parallel()
+	s, _, postgres := private(t)
+	shop := open(t, s)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
+	_, err := shop.Book(t.Context(), request("floor", 0))
+	require.NoError(t, err)
+	postgres.Pause()
+	first := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	go func() {
+		_, err := shop.Book(ctx, request("floor", 1))
+		first <- err
+	}()
+	eventually(t, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		_, err := shop.Book(ctx, request("floor", 2))
+		require.ErrorIs(t, err, order.ErrOutcomeUnknown)
+		if ctx.Err() != nil {
+			return fmt.Errorf("it had to wait: %w", err)
+		}
+		require.ErrorIs(t, err, order.ErrUnavailable)
+		return nil
+	})
+	require.Empty(t, first)
+	postgres.Resume()
+	require.NoError(t, <-first)
+	background(t, shop)
+	eventually(t, func() error { _, err := shop.Book(t.Context(), request("floor", 2)); return err })
+	exact(t, shop)
+	assert.EqualValues(t, 3, sold(t, s, "floor"))
+}

@@ -16,7 +16,9 @@ type RedisDown int
 const (
 	// Refuse refuses with order.ErrOutcomeUnknown, whose cause is
 	// inventory.ErrUnavailable: nothing is sold until Redis is back. That spares
-	// Postgres a rush that it may not be made for.
+	// Postgres a rush that it may not be made for. Callers are refused at once after
+	// 200 ms in which every call failed, or 2 seconds in which none returned; those
+	// under way by then wait for as long as they are ready to.
 	Refuse RedisDown = iota
 
 	// SellDirect sells through Postgres alone, as with Config.Inventory left nil.
@@ -30,9 +32,14 @@ const (
 // itself: one that hangs should not cost them the time that they have.
 const redisPatience = 500 * time.Millisecond
 
+const redisSilent = "lastunit: Redis does not answer; it is asked in the background only"
+
 // askRedis runs a call about a SKU that needs Redis, unless its circuit is open.
 func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) error {
 	at, began := s.shelf.spot(sku), time.Now()
+	if at.circuit.hangs(began, errHangs) {
+		s.log.WarnContext(ctx, redisSilent, "sku", sku, "error", errHangs)
+	}
 	if try, because := at.circuit.check(began); because != nil {
 		if try {
 			s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, "lastunit: Redis answers again", "sku", sku)
@@ -45,13 +52,15 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 		patient, cancel = context.WithTimeout(ctx, redisPatience)
 		defer cancel()
 	}
+	at.circuit.enter(began)
 	err := call(patient)
+	at.circuit.leave(!errors.Is(err, inventory.ErrUnavailable))
 	switch {
 	case !errors.Is(err, inventory.ErrUnavailable):
 		at.circuit.works()
 	case ctx.Err() == nil || time.Since(began) >= redisPatience: // else the caller has left too soon to know
 		if at.circuit.fails(time.Now(), err) {
-			s.log.WarnContext(ctx, "lastunit: Redis does not answer; it is asked in the background only", "sku", sku, "error", err)
+			s.log.WarnContext(ctx, redisSilent, "sku", sku, "error", err)
 		}
 	}
 	return err

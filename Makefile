@@ -62,7 +62,7 @@ cover: test-deps ## Run every test and print the statement coverage
 	$(say-left-out)
 
 .PHONY: faults
-faults: test-deps ## Inject every fault in full, and write docs/faults.md
+faults: test-deps ## Find the planted bugs, inject every fault in full (silently), and replace docs/faults.md: about 5 minutes
 	LASTUNIT_FAULTS=full LASTUNIT_FAULTS_TABLE="$(CURDIR)/docs/faults.md" $(GO_TEST) -run '^TestFault$$' ./internal/faults
 	$(say-left-out)
 

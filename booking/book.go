@@ -66,6 +66,9 @@ func (r Request) order() (order.Order, error) {
 //
 // After those marked "a refusal" nothing is taken, and the same ID may be tried
 // again; order.ErrCancelled and order.ErrRefused are for good.
+//
+// order.ErrOutcomeUnknown has many causes: see the package's documentation. Not all of
+// them mend themselves: alert on it if it lasts.
 func (s *Service) Book(ctx context.Context, request Request) (order.Order, error) {
 	return s.take(ctx, request, 0)
 }

@@ -50,7 +50,7 @@ func TestCheck(t *testing.T) {
 		brief, findings, err := checked(t, config)
 		require.NoError(t, err)
 		assert.Equal(t, []string{
-			"problem Redis: maxmemory-policy=allkeys-lru", "problem PostgreSQL: schema version=without SCHEMA lastunit",
+			"problem Redis: maxmemory-policy=allkeys-lru", "problem PostgreSQL: SCHEMA lastunit=missing",
 			"notice go-redis: ContextTimeoutEnabled=false", "notice Redis: appendonly=no, without snapshots",
 		}, brief, "the problems first, and the clocks of one machine agree")
 		require.ErrorIs(t, findings.Err(), order.ErrNotMigrated)

@@ -26,6 +26,25 @@
 // becomes of them, and Run ends what nobody confirmed. ConfirmTx and CancelTx do so
 // inside your own transaction on the order store's database.
 //
+// # When the outcome is unknown
+//
+// order.ErrOutcomeUnknown says that what happened was left open: ask again with the
+// same arguments. Its text and its chain tell the cause:
+//
+//   - A server did not answer in time, or has not answered for a while
+//     (inventory.ErrUnavailable, order.ErrUnavailable).
+//   - The caller's context ended, or Config.Timeout was over (context.Canceled,
+//     context.DeadlineExceeded).
+//   - A SKU's counters are missing in Redis, as after an eviction or a restart, and are
+//     only just being rebuilt (inventory.ErrNotLoaded). Mostly the call waits for that.
+//   - A server refuses for a reason of its own: no memory or no disk, too many
+//     connections, a lock that somebody keeps.
+//   - A server refuses the login, or a call for want of a right: "permission denied",
+//     SQLSTATE 42501, from Postgres; NOPERM from Redis.
+//
+// What is of the last kind does not mend itself, and who asks again hears the same: alert
+// on it if it lasts. Service.Check names a right that is missing.
+//
 // # Without Redis
 //
 // With Config.Inventory left nil, Postgres alone sells: concurrent orders share a

@@ -29,8 +29,9 @@ type Config struct {
 	// there and still be booked, if units come back in that moment.
 	Inventory inventory.InventoryRepository
 
-	// WhenRedisDown says what becomes of bookings while Redis can't be asked: by
-	// default they are refused.
+	// WhenRedisDown says what becomes of bookings while Redis can't be asked. With
+	// Refuse they are refused with order.ErrOutcomeUnknown; with SellDirect Postgres
+	// alone sells meanwhile. Defaults to Refuse.
 	WhenRedisDown RedisDown
 
 	// Orders is the durable side, for instance order.NewPostgres(pool).
@@ -100,13 +101,14 @@ type Config struct {
 //
 // Errors, for every method: inventory.ErrInvalid if an argument breaks a bound;
 // nothing was touched. order.ErrOutcomeUnknown if a server did not answer, for
-// whatever reason: the call may have been carried out, may still be, or not at
-// all. Ask again with the same arguments. The cause is kept:
-// inventory.ErrUnavailable, order.ErrUnavailable, context.DeadlineExceeded. A context
-// that had ended before anything was sent is order.ErrOutcomeUnknown too:
-// errors.Is(err, context.Canceled) tells. Order, Orders, Stock, Stocks, Movements, Feed
-// and Lookup change nothing: they say order.ErrUnavailable. order.ErrNotMigrated if
-// the database has no tables.
+// whatever reason, or refused, as for a right that is missing: the call may have been
+// carried out, may still be, or not at all. Ask again with the same arguments, and
+// alert on it if it lasts. The cause is kept: inventory.ErrUnavailable,
+// order.ErrUnavailable, inventory.ErrNotLoaded, context.DeadlineExceeded; the package's
+// documentation lists what may be behind it. A context that had ended before anything
+// was sent is order.ErrOutcomeUnknown too: errors.Is(err, context.Canceled) tells.
+// Order, Orders, Stock, Stocks, Movements, Feed and Lookup change nothing: they say
+// order.ErrUnavailable. order.ErrNotMigrated if the database has no tables.
 type Service struct {
 	config Config
 	log    *slog.Logger

@@ -36,14 +36,14 @@ const (
 type Finding struct {
 	Severity Severity `json:"severity"`
 	Where    string   `json:"where"`           // "Redis", with the address of a cluster's node; "PostgreSQL"; "go-redis", "pgx" for settings of the client
-	What     string   `json:"what"`            // the setting or the right as it is spelled there: "maxmemory-policy", "+hset", "UPDATE ON lastunit.skus"
+	What     string   `json:"what"`            // the setting, the right or the thing as it is spelled there: "maxmemory-policy", "+hset", "UPDATE ON lastunit.skus", "SCHEMA lastunit"
 	Found    string   `json:"found,omitempty"` // its value: "allkeys-lru", "missing"
 	Means    string   `json:"means"`           // what comes of it
 	Advice   string   `json:"advice"`          // what to do
 	Err      error    `json:"-"`               // the error that calls will meet, for errors.Is, such as order.ErrNotMigrated; may be nil
 }
 
-// String is all of it in one line.
+// String is all of it in one line, which begins with the severity: "problem: …".
 func (f Finding) String() string {
 	text := string(f.Severity) + ": " + f.Where + ": " + f.What
 	if f.Found != "" {

@@ -15,6 +15,14 @@
 //
 //	ACL SETUSER shop on >PASSWORD ~lastunit:* +evalsha +eval +time +type +hmget +hset +hdel +hscan +del
 //
+// Two more are optional, so that booking.Service.Check can say whether keys may be
+// evicted, and what Redis keeps on disk:
+//
+//	ACL SETUSER shop +info +config|get
+//
+// What ACL SETUSER sets is gone when Redis restarts: put it into redis.conf as
+// "user shop on …", or use an aclfile and ACL SAVE.
+//
 // Your own use of the client may need more: ping for a health check, select for
 // a database other than 0, client|setname for a client name.
 //

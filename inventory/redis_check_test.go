@@ -158,6 +158,7 @@ func TestCheckNamesAMissingRight(t *testing.T) {
 		default:
 			assert.Equal(t, append(usual[:2:2], fmt.Sprintf("problem Redis: %s=missing", missing)), briefly(up.Findings))
 			require.ErrorIs(t, up.Findings.Err(), inventory.ErrUnavailable)
+			require.ErrorContains(t, up.Findings.Err(), "ACL SETUSER least "+missing, "it can be pasted")
 			assert.NotContains(t, up.Findings.Err().Error(), password)
 			assert.Len(t, up.Clocks, map[bool]int{false: 1, true: 0}[missing == "+time"])
 		}

@@ -60,7 +60,7 @@ func (r *Redis) checkRights(ctx context.Context, where string, node redis.Univer
 		if err == nil || !isRedisError(err) {
 			continue // who does not answer is found elsewhere
 		}
-		finding := refused(where, use.right, r.keys.prefix, err)
+		finding := refused(where, userOf(node), use.right, r.keys.prefix, err)
 		if finding.What != "" && !said[finding.What] {
 			said[finding.What] = true
 			found = append(found, finding)
@@ -69,9 +69,23 @@ func (r *Redis) checkRights(ctx context.Context, where string, node redis.Univer
 	return found
 }
 
+// userOf is the user of the connection, so that the advice can be pasted; "…" where the
+// client's settings don't tell. To ask Redis takes a right of its own.
+func userOf(node redis.UniversalClient) string {
+	client, ok := node.(*redis.Client)
+	if !ok {
+		return "…"
+	}
+	o := client.Options()
+	if o.Username == "" || o.CredentialsProvider != nil || o.CredentialsProviderContext != nil || o.StreamingCredentialsProvider != nil {
+		return "…"
+	}
+	return o.Username
+}
+
 // refused says what it means that a command was answered with an error: nothing, for
 // most of them.
-func refused(where, right, prefix string, err error) Finding {
+func refused(where, user, right, prefix string, err error) Finding {
 	f := Finding{Severity: Problem, Where: where, What: right, Found: "missing", Err: cannotAsk(where, err)}
 	word, _, _ := strings.Cut(err.Error(), " ")
 	quoted := "'" + strings.TrimPrefix(right, "+") + "'" // the user's name, which newer ones tell too, may be "key"
@@ -79,14 +93,14 @@ func refused(where, right, prefix string, err error) Finding {
 	case word == "NOPERM" && !strings.Contains(err.Error(), quoted) && strings.Contains(err.Error(), "key"):
 		f.What = "~" + prefix + ":*"
 		f.Means = "the user of the connection may not read and write the keys of the prefix, so that nothing is sold through Redis"
-		f.Advice = fmt.Sprintf("give it all of them: ACL SETUSER … %s", f.What)
+		f.Advice = fmt.Sprintf("give it all of them: ACL SETUSER %s %s", user, f.What)
 	case word == "NOPERM" && right == "+wait":
 		f.Severity = Notice
 		f.Means = "Accept waits for no replicas"
 		f.Advice = "give the user the right, or leave out WithReplicas"
 	case word == "NOPERM":
 		f.Means = "the user of the connection may not use the command, so that calls which need it fail"
-		f.Advice = fmt.Sprintf("give it the right: ACL SETUSER … %s", right)
+		f.Advice = fmt.Sprintf("give it the right: ACL SETUSER %s %s", user, right)
 	case strings.HasPrefix(err.Error(), "ERR unknown command"):
 		f.Found = "unknown"
 		f.Means = "this Redis does not have the command, so that calls which need it fail"

@@ -114,8 +114,8 @@ func (s server) check() (found inventory.Findings) {
 	}
 	if commit := s.settings["synchronous_commit"]; commit == "off" || commit == "local" {
 		add(inventory.Notice, "synchronous_commit", commit,
-			"lastunit turns it on in its transactions, those of ConfirmTx and CancelTx too; other ones of this role may be lost in a crash after they committed",
-			"nothing, or set it to on")
+			"orders are safe, as lastunit turns it on in its transactions, those of ConfirmTx and CancelTx too; other transactions of this role may be lost in a crash after they committed",
+			"set it to on if that matters")
 	}
 	for _, name := range []string{"statement_timeout", "transaction_timeout"} {
 		if limit, err := strconv.Atoi(s.settings[name]); err == nil && limit > 0 && limit < shortest {

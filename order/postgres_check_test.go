@@ -121,20 +121,19 @@ func TestCheckOfAServer(t *testing.T) {
 func TestCheckOfTheSchema(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ sql, want string }{
-		"none":       {"drop schema lastunit cascade", "without SCHEMA lastunit"},
-		"no table":   {"drop table lastunit.fences", "without lastunit.fences"},
-		"no column":  {"alter table lastunit.store drop column ledger", "without lastunit.store"},
-		"no version": {"drop table lastunit.migrations", "without lastunit.migrations"},
-		"old":        {"drop function lastunit.balance", "without FUNCTION lastunit.balance"},
-		"older":      {"delete from lastunit.migrations where version > 2", "2, want 4"},
+		"none":       {"drop schema lastunit cascade", "SCHEMA lastunit=missing"},
+		"no table":   {"drop table lastunit.fences", "TABLE lastunit.fences=missing"},
+		"no column":  {"alter table lastunit.store drop column ledger", "COLUMN lastunit.store.ledger=missing"},
+		"no version": {"drop table lastunit.migrations", "TABLE lastunit.migrations=missing"},
+		"old":        {"drop function lastunit.balance", "FUNCTION lastunit.balance=missing"},
+		"older":      {"delete from lastunit.migrations where version > 2", "schema version=2, want 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := newDatabase(t)
 			execute(t, url, test.sql)
 			got, up := check(t, newPool(t, url))
-			require.Len(t, got, 1)
-			assert.Contains(t, got[0], "problem PostgreSQL: schema version="+test.want)
+			require.Equal(t, []string{"problem PostgreSQL: " + test.want}, got)
 			require.ErrorIs(t, up.Findings.Err(), order.ErrNotMigrated)
 		})
 	}
@@ -167,6 +166,31 @@ func TestCheckOfFunctions(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = cancel(t.Context(), store, "1")
 	require.NoError(t, err, "the trigger fires without a right to its function")
+}
+
+// The advice is what an administrator can paste, whatever the role is called.
+func TestCheckAdvisesGrants(t *testing.T) {
+	t.Parallel()
+	const name = "Role of TestCheckAdvisesGrants"
+	for _, role := range []string{pgx.Identifier{name}.Sanitize(), "role_testcheckadvisesgrants"} {
+		database := newDatabase(t)
+		execute(t, database, fmt.Sprintf(`create role %s login password 'secret-of-%s'; revoke execute on function lastunit.enter from public`, role, strings.Trim(role, `"`)))
+		t.Cleanup(func() { execute(t, database, fmt.Sprintf("drop owned by %s; drop role %[1]s", role)) })
+		pool := newPool(t, as(t, database, strings.Trim(role, `"`)))
+		_, up := check(t, pool)
+		granted := 0
+		for _, f := range up.Findings {
+			if f.Found != "missing" {
+				continue // the shared server runs without fsync
+			}
+			require.Equal(t, fmt.Sprintf("GRANT %s TO %s;", f.What, role), f.Advice)
+			execute(t, database, f.Advice)
+			granted++
+		}
+		require.Greater(t, granted, 18, "every right")
+		got, _ := check(t, pool)
+		assert.Empty(t, got)
+	}
 }
 
 func TestCheckOfAStandby(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,6 +27,17 @@ func (r right) String() string {
 		return fmt.Sprintf("%s (%s) ON lastunit.%s", r.privilege, r.column, r.on)
 	}
 	return r.privilege + " ON lastunit." + r.on
+}
+
+// object is what must be there for the right, as it is called in SQL.
+func (r right) object() string {
+	switch {
+	case r.on == "":
+		return "SCHEMA lastunit"
+	case r.column != "":
+		return fmt.Sprintf("COLUMN lastunit.%s.%s", r.on, r.column)
+	}
+	return "TABLE lastunit." + r.on
 }
 
 // rights are those that the role needs besides EXECUTE, as the documentation of the
@@ -90,8 +100,10 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	for _, r := range rights {
 		privileges, tables, columns = append(privileges, r.privilege), append(tables, r.on), append(columns, r.column)
 	}
+	var role string // as SQL takes it, for the advice
 	var may, execute []*bool
 	err = p.read(ctx, func(batch *pgx.Batch) {
+		batch.Queue("select quote_ident(current_user)").QueryRow(func(row pgx.Row) error { return row.Scan(&role) })
 		batch.Queue(selectRights, privileges, tables, columns).Query(func(rows pgx.Rows) (err error) {
 			may, err = pgx.CollectRows(rows, pgx.RowTo[*bool])
 			return err
@@ -108,19 +120,18 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	for i, r := range rights {
 		switch {
 		case may[i] == nil:
-			_, on, _ := strings.Cut(r.String(), " ON ")
-			return notMigratedFinding("without " + on), nil
+			return notMigratedFinding(r.object(), "missing"), nil
 		case !*may[i]:
 			readable = readable && r != readVersion && r.on != ""
-			found = append(found, missingRight(r.String(), r == readVersion))
+			found = append(found, missingRight(role, r.String(), r == readVersion))
 		}
 	}
 	for i, function := range functions {
 		switch {
 		case execute[i] == nil:
-			return notMigratedFinding("without FUNCTION lastunit." + function), nil
+			return notMigratedFinding("FUNCTION lastunit."+function, "missing"), nil
 		case !*execute[i]:
-			found = append(found, missingRight("EXECUTE ON FUNCTION lastunit."+function, false))
+			found = append(found, missingRight(role, "EXECUTE ON FUNCTION lastunit."+function, false))
 		}
 	}
 	if !readable {
@@ -135,7 +146,7 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	}
 	switch {
 	case version < files:
-		found = append(found, notMigratedFinding(fmt.Sprintf("%d, want %d", version, files))...)
+		found = append(found, notMigratedFinding("schema version", fmt.Sprintf("%d, want %d", version, files))...)
 	case version > files:
 		found = append(found, inventory.Finding{
 			Severity: inventory.Notice, Where: itself, What: "schema version", Found: fmt.Sprintf("%d, newer than %d", version, files),
@@ -146,17 +157,18 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	return found, nil
 }
 
-func notMigratedFinding(found string) inventory.Findings {
+func notMigratedFinding(what, found string) inventory.Findings {
 	return inventory.Findings{{
-		Severity: inventory.Problem, Where: itself, What: "schema version", Found: found, Err: ErrNotMigrated,
-		Means: "what this lastunit needs in the database is not there", Advice: "call order.Migrate",
+		Severity: inventory.Problem, Where: itself, What: what, Found: found, Err: ErrNotMigrated,
+		Means: "the database was not migrated for this lastunit, and calls fail", Advice: "call order.Migrate",
 	}}
 }
 
-func missingRight(name string, optional bool) inventory.Finding {
+// missingRight has an advice that can be pasted into psql.
+func missingRight(role, name string, optional bool) inventory.Finding {
 	f := inventory.Finding{
 		Severity: inventory.Problem, Where: itself, What: name, Found: "missing", Err: ErrUnavailable,
-		Means: "the role may not do what calls need it for, and they fail", Advice: "GRANT " + name + " TO the role",
+		Means: "the role may not do what calls need it for, and they fail", Advice: fmt.Sprintf("GRANT %s TO %s;", name, role),
 	}
 	if optional {
 		f.Severity, f.Err = inventory.Notice, nil

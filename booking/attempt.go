@@ -260,12 +260,14 @@ func thoseThere(deductions []inventory.Deduction) (there []inventory.Deduction) 
 // dropDead gives dead deductions back and forgets them. To deduct again takes
 // an attempt of its own name, as the dead one may still be on record.
 func (a *attempt) dropDead(ctx context.Context, again []bool) {
+	var gone []inventory.Deduction
 	for u, dead := range again {
 		if dead {
-			a.giveBack(ctx, a.held[u])
+			gone = append(gone, a.held[u])
 			a.held[u] = inventory.Deduction{}
 		}
 	}
+	a.giveBack(ctx, gone...)
 }
 
 // giveBack restores deductions that a definite answer of Postgres has refused

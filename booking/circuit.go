@@ -163,15 +163,35 @@ func (c *circuit) tried(at time.Time, err error) (closed bool) {
 	return true
 }
 
-// tryAgain asks a server in the background, and logs if its circuit closes by that.
+// tryAgain asks a server in the background, for as long as that goes well, and logs if
+// its circuit closes by that.
 func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, answers string, attributes ...any) {
 	s.inHand.enter()
 	go func() {
 		defer s.inHand.leave()
-		ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
-		defer cancel()
-		if c.tried(time.Now(), ask(ctx)) {
-			s.log.Info(answers, attributes...)
+		for mine := true; mine; mine, _ = c.check(time.Now()) {
+			ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
+			err := ask(ctx)
+			cancel()
+			closed := c.tried(time.Now(), err)
+			if closed {
+				s.log.Info(answers, attributes...)
+			}
+			if closed || err != nil {
+				return
+			}
+			time.Sleep(firstPause)
 		}
 	}()
+}
+
+// askAgain asks the servers again whose circuits are open, also where nobody wants to
+// buy: else the next buyers would be refused, however long ago that was.
+func (s *Service) askAgain(context.Context) (did bool, _ error) {
+	s.tryPostgres(time.Now())
+	s.shelf.skus.Range(func(sku, at any) bool {
+		s.tryRedis(sku.(string), at.(*spot), time.Now())
+		return true
+	})
+	return false, nil
 }

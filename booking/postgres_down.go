@@ -33,15 +33,21 @@ func (s *Service) withoutPostgres() error {
 	if s.postgres.hangs(now, errHangs) {
 		s.log.Warn(postgresSilent, "error", errHangs)
 	}
-	try, because := s.postgres.check(now)
-	if because == nil {
-		return nil
+	if because := s.tryPostgres(now); because != nil {
+		return fmt.Errorf("%w: it has not answered for a while: %w", order.ErrUnavailable, because)
 	}
+	return nil
+}
+
+// tryPostgres says why Postgres is not to be asked, nil if it is, and tries it where
+// it is time to.
+func (s *Service) tryPostgres(now time.Time) (because error) {
+	try, because := s.postgres.check(now)
 	if try {
 		s.tryAgain(&s.postgres, func(ctx context.Context) error {
 			_, err := s.config.Orders.Counters(ctx, "lastunit") // whether or not it is a SKU
 			return err
 		}, "lastunit: Postgres answers again")
 	}
-	return fmt.Errorf("%w: it has not answered for a while: %w", order.ErrUnavailable, because)
+	return because
 }

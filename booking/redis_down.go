@@ -40,10 +40,7 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 	if at.circuit.hangs(began, errHangs) {
 		s.log.WarnContext(ctx, redisSilent, "sku", sku, "error", errHangs)
 	}
-	if try, because := at.circuit.check(began); because != nil {
-		if try {
-			s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, "lastunit: Redis answers again", "sku", sku)
-		}
+	if because := s.tryRedis(sku, at, began); because != nil {
 		return fmt.Errorf("%w: SKU %q: it has not answered for a while: %w", inventory.ErrUnavailable, sku, because)
 	}
 	patient := ctx
@@ -54,6 +51,9 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 	}
 	at.circuit.enter(began)
 	err := call(patient)
+	if err != nil && patient.Err() != nil && ctx.Err() == nil && !errors.Is(err, inventory.ErrUnavailable) {
+		err = fmt.Errorf("%w: SKU %q: %w", inventory.ErrUnavailable, sku, err)
+	}
 	at.circuit.leave(!errors.Is(err, inventory.ErrUnavailable))
 	switch {
 	case !errors.Is(err, inventory.ErrUnavailable):
@@ -64,6 +64,21 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 		}
 	}
 	return err
+}
+
+// tryRedis says why Redis is not to be asked about a SKU, nil if it is, and tries it
+// where it is time to.
+func (s *Service) tryRedis(sku string, at *spot, now time.Time) (because error) {
+	try, because := at.circuit.check(now)
+	if try {
+		s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, "lastunit: Redis answers again", "sku", sku)
+	}
+	return because
+}
+
+// without says whether Redis has no say about a SKU at the moment.
+func (s *Service) without(sku string) bool {
+	return s.direct() || s.config.WhenRedisDown == SellDirect && s.shelf.isCut(sku)
 }
 
 // bringToRedis brings the supply to Redis as Postgres has it.

@@ -199,38 +199,3 @@ func TestRefusedQuicklyWithoutRedis(t *testing.T) {
 		exact(t, shop)
 	})
 }
-
-// By default those who come are refused soon although Redis only hangs, and those who
-// waited are served once it answers.
-func TestRefusedWhileRedisHangs(t *testing.T) {
-	t.Parallel()
-	s, server := onPrivateRedis(t)
-	shop := open(t, s)
-	background(t, shop)
-	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 100}))
-	server.Pause()
-	first := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	go func() {
-		_, err := shop.Book(ctx, request("floor", 0))
-		first <- err
-	}()
-	eventually(t, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		defer cancel()
-		_, err := shop.Book(ctx, request("floor", 1))
-		require.ErrorIs(t, err, order.ErrOutcomeUnknown)
-		if ctx.Err() != nil {
-			return fmt.Errorf("it had to wait: %w", err)
-		}
-		require.ErrorIs(t, err, inventory.ErrUnavailable)
-		return nil
-	})
-	require.Empty(t, first)
-	server.Resume()
-	require.NoError(t, <-first)
-	eventually(t, func() error { _, err := shop.Book(t.Context(), request("floor", 1)); return err })
-	exact(t, shop)
-	assert.EqualValues(t, 2, sold(t, s, "floor"))
-}

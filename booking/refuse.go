@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -31,7 +32,7 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 		var accepted []*acceptance
 		if a.rivalled {
 			listed, err := a.rivals(ctx)
-			if err != nil && !a.s.sellsWithout(err) {
+			if err != nil && !a.s.sellsWithout(err) { // what it can't be asked for, nobody refuses for
 				return order.Order{}, err
 			}
 			// One of an accepted order is never fenced: it is carried out.
@@ -74,49 +75,77 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 // maxRivals bounds how often a refusal looks for rivals, after it found some.
 const maxRivals = 5
 
-// rivals are the unsettled deductions of other tries at this order.
-func (a *attempt) rivals(ctx context.Context) ([]inventory.Deduction, error) {
-	var rivals []inventory.Deduction
+// rivals are the unsettled deductions of other tries at this order. Where Postgres may
+// sell by itself, those that Redis could be asked for come beside the error.
+func (a *attempt) rivals(ctx context.Context) (rivals []inventory.Deduction, unasked error) {
 	for _, unit := range a.units {
 		k, err := a.s.know(ctx, unit.SKU)
 		if err != nil {
 			return nil, err
 		}
-		byOrder, err := a.s.scans.Do(ctx, scan{k.store, unit.SKU})
-		if err != nil {
+		var found scanned
+		err = a.s.askRedis(ctx, unit.SKU, func(ctx context.Context) (err error) {
+			if found, err = a.s.scans.Do(ctx, scan{k.store, unit.SKU}); err == nil {
+				err = found.err
+			}
+			return err
+		})
+		switch {
+		case a.s.sellsWithout(err):
+			unasked = err
+		case err != nil:
 			return nil, err
 		}
-		for _, d := range byOrder[a.order.ID] {
+		for _, d := range found.byOrder[a.order.ID] {
 			if !slices.Contains(a.held, d) {
 				rivals = append(rivals, d)
 			}
 		}
 	}
-	return rivals, nil
+	return rivals, unasked
 }
 
 // scan asks for the unsettled deductions of a SKU.
 type scan struct{ store, sku string }
 
-// scanBatch lists the unsettled deductions of SKUs by their orders, once for all
-// who ask at the same time: where many are refused, many are in flight too.
-func (s *Service) scanBatch(ctx context.Context, scans []scan) ([]map[string][]inventory.Deduction, error) {
-	found := make(map[scan]map[string][]inventory.Deduction)
-	answers := make([]map[string][]inventory.Deduction, len(scans))
-	for i, asked := range scans {
-		byOrder, there := found[asked]
-		if !there {
-			unsettled, err := s.config.Inventory.Unsettled(ctx, asked.store, asked.sku, 0, maxQueue)
-			if err != nil && !errors.Is(err, inventory.ErrNotLoaded) { // what was lost was of an epoch that ends
-				return nil, err
-			}
-			byOrder = make(map[string][]inventory.Deduction)
-			for _, d := range unsettled {
-				byOrder[d.OrderID] = append(byOrder[d.OrderID], d)
-			}
-			found[asked] = byOrder
+// scanned are the unsettled deductions of a SKU by their orders. It is shared: only
+// read.
+type scanned struct {
+	byOrder map[string][]inventory.Deduction
+	err     error
+}
+
+// scanBatch lists the unsettled deductions of SKUs, once for all who ask at the same
+// time: where many are refused, many are in flight too. The SKUs don't wait for each
+// other, as one of them may be on a node that does not answer.
+func (s *Service) scanBatch(ctx context.Context, scans []scan) ([]scanned, error) {
+	ctx, cancel := context.WithTimeout(ctx, hangsAfter)
+	defer cancel()
+	found := make(map[scan]*scanned, 1)
+	var group sync.WaitGroup
+	for _, asked := range scans {
+		if found[asked] == nil {
+			answer := new(scanned)
+			found[asked] = answer
+			group.Go(func() { *answer = s.scan(ctx, asked) })
 		}
-		answers[i] = byOrder // shared: only read
+	}
+	group.Wait()
+	answers := make([]scanned, len(scans))
+	for i, asked := range scans {
+		answers[i] = *found[asked]
 	}
 	return answers, nil
+}
+
+func (s *Service) scan(ctx context.Context, asked scan) scanned {
+	unsettled, err := s.config.Inventory.Unsettled(ctx, asked.store, asked.sku, 0, maxQueue)
+	if err != nil && !errors.Is(err, inventory.ErrNotLoaded) { // what was lost was of an epoch that ends
+		return scanned{err: err}
+	}
+	byOrder := make(map[string][]inventory.Deduction, len(unsettled))
+	for _, d := range unsettled {
+		byOrder[d.OrderID] = append(byOrder[d.OrderID], d)
+	}
+	return scanned{byOrder: byOrder}
 }

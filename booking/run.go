@@ -32,6 +32,7 @@ func (s *Service) Run(ctx context.Context) error {
 	all := map[string]func(context.Context) (did bool, _ error){
 		"ending holds":     s.expire,
 		"counting changes": s.count,
+		"asking again":     s.askAgain,
 	}
 	if !s.direct() {
 		all["comparing the two sides"] = s.check

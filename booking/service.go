@@ -130,7 +130,7 @@ type Service struct {
 	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // see lane
 	changes *gather.Gather[order.Change, order.Changed]
 	looks   *gather.Gather[order.Commit, looked]
-	scans   *gather.Gather[scan, map[string][]inventory.Deduction]
+	scans   *gather.Gather[scan, scanned]
 	settles *gather.Gather[settlement, struct{}]
 
 	carries  [lanes]*gather.Gather[*acceptance, struct{}] // accepted orders, as commits

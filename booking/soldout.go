@@ -127,7 +127,7 @@ func (s *Service) learnSoldOut(sku string, at *spot) {
 func (s *Service) askSoldOut(ctx context.Context, sku string, at *spot) error {
 	opened := at.opened()
 	var stocks []inventory.Stock
-	if !s.direct() {
+	if !s.without(sku) {
 		var err error
 		if stocks, err = s.config.Inventory.Stock(ctx, sku); err != nil {
 			return err

@@ -109,6 +109,12 @@ var (
 			}
 		}
 	}}
+	rightTaken = fault{"Redis's user loses a right for a while", true, func(r *run, s stroke) {
+		right := []string{"hset", "hdel", "hmget", "evalsha"}[s.pick%4]
+		r.try(r.admin.Do(context.Background(), "ACL", "SETUSER", "default", "-"+right).Err())
+		time.Sleep(s.lasts)
+		r.try(r.admin.Do(context.Background(), "ACL", "SETUSER", "default", "+"+right).Err())
+	}}
 	pausing = fault{"the sale is paused for a while", false, func(r *run, s stroke) {
 		skus := r.onSale().SKUs
 		admin := r.client()
@@ -133,7 +139,7 @@ var (
 var (
 	all = []fault{
 		redisKilled, redisLost, flushAll, scriptFlush, oneDeleted, snapshot, redisPaused, postgresPaused, postgresKilled,
-		workerPaused, workerKilled, connectionsCut, redisUnheard, postgresUnheard, commitUnheard, rebuilding, capacities, pausing,
+		workerPaused, workerKilled, connectionsCut, redisUnheard, postgresUnheard, commitUnheard, rebuilding, rightTaken, capacities, pausing,
 	}
 	lossless = slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return f.loses })
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -101,21 +103,38 @@ func (s *Service) settleBatch(ctx context.Context, batch []settlement) ([]struct
 			bySKU[news.counters.SKU] = &news
 		}
 	}
-	for sku, at := range bySKU {
-		if s.shelf.isCut(sku) {
-			continue // it has the supply before it is asked again, and a sweep does the rest
+	var group errgroup.Group
+	group.SetLimit(settlesAtOnce)
+	for _, at := range bySKU {
+		if len(bySKU) == 1 {
+			s.settle(ctx, at)
+			break
 		}
-		var err error
-		if at.lost {
-			err = s.reload(ctx, sku, at.counters.Epoch, "they granted what there was not")
-		} else if err = s.config.Inventory.Settle(ctx, at.counters.Supply(), at.consumed...); errors.Is(err, inventory.ErrNotLoaded) {
-			err = s.reload(ctx, sku, at.counters.Epoch, err.Error())
-		}
-		if err != nil {
-			s.log.WarnContext(ctx, "lastunit: could not settle; the sweep does it", "sku", sku, "error", err)
-		}
+		group.Go(func() error { s.settle(ctx, at); return nil })
 	}
+	_ = group.Wait() // none fails
 	return make([]struct{}, len(batch)), nil
+}
+
+// settlesAtOnce is how many SKUs of a batch are settled at the same time, so that one
+// whose node does not answer does not hold up the others.
+const settlesAtOnce = 32
+
+// settle tells Redis what Postgres decided about a SKU.
+func (s *Service) settle(ctx context.Context, at *settlement) {
+	sku := at.counters.SKU
+	if s.shelf.isCut(sku) {
+		return // it has the supply before it is asked again, and a sweep does the rest
+	}
+	var err error
+	if at.lost {
+		err = s.reload(ctx, sku, at.counters.Epoch, "they granted what there was not")
+	} else if err = s.config.Inventory.Settle(ctx, at.counters.Supply(), at.consumed...); errors.Is(err, inventory.ErrNotLoaded) {
+		err = s.reload(ctx, sku, at.counters.Epoch, err.Error())
+	}
+	if err != nil {
+		s.warn(ctx, sku, "lastunit: could not settle; the sweep does it", "error", err)
+	}
 }
 
 // looked is what Postgres knows of an order ID and of the SKUs of the request.

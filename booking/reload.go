@@ -3,7 +3,6 @@ package booking
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -48,11 +47,9 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 			s.shelf.observeCounters(c)
 			return nil
 		}
-		level := slog.LevelWarn
-		if known, _ := s.shelf.get(sku); c.Version == 2 && !known.loaded {
-			level = slog.LevelDebug // it was only just put on sale
+		if known, _ := s.shelf.get(sku); c.Version > 2 || known.loaded { // else it was only just put on sale
+			s.warn(ctx, sku, "lastunit: rebuilding the inventory's counters", "epoch", c.Epoch, "because", because)
 		}
-		s.log.Log(ctx, level, "lastunit: rebuilding the inventory's counters", "sku", sku, "epoch", c.Epoch, "because", because)
 		if err := s.config.Inventory.Load(ctx, c.Supply()); err != nil {
 			return err
 		}
@@ -111,8 +108,7 @@ func (s *Service) bring(ctx context.Context, c order.Counters) {
 	}
 	err := s.briefly(ctx, func(ctx context.Context) error { return s.push(ctx, c) })
 	if err != nil {
-		s.log.WarnContext(ctx, "lastunit: a supply did not reach the inventory; the next check brings it",
-			"sku", c.SKU, "version", c.Version, "error", err)
+		s.warn(ctx, c.SKU, "lastunit: a supply did not reach the inventory; the next check brings it", "version", c.Version, "error", err)
 	}
 }
 

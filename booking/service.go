@@ -122,6 +122,8 @@ type Service struct {
 
 	postgres circuit // of the way there; see spot for Redis
 
+	warned sync.Map // when each warning was given last, as sinceStart
+
 	joins   *joins
 	names   *names             // of attempts
 	reloads singleflight.Group // by SKU

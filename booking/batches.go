@@ -122,6 +122,8 @@ const settlesAtOnce = 32
 
 // settle tells Redis what Postgres decided about a SKU.
 func (s *Service) settle(ctx context.Context, at *settlement) {
+	ctx, cancel := context.WithTimeout(ctx, hangsAfter)
+	defer cancel()
 	sku := at.counters.SKU
 	if s.shelf.isCut(sku) {
 		return // it has the supply before it is asked again, and a sweep does the rest

@@ -188,9 +188,9 @@ func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, answers 
 // askAgain asks the servers again whose circuits are open, also where nobody wants to
 // buy: else the next buyers would be refused, however long ago that was.
 func (s *Service) askAgain(context.Context) (did bool, _ error) {
-	s.tryPostgres(time.Now())
+	_ = s.tryPostgres(time.Now()) // nobody here wants to buy
 	s.shelf.skus.Range(func(sku, at any) bool {
-		s.tryRedis(sku.(string), at.(*spot), time.Now())
+		_ = s.tryRedis(sku.(string), at.(*spot), time.Now())
 		return true
 	})
 	return false, nil

@@ -22,6 +22,8 @@ const (
 	KindAllocated Kind = "allocated" // units: Postgres's counter is not the sum of its orders; recount
 	KindUncounted Kind = "uncounted" // units: of orders that were cancelled by CancelTx and not counted yet; count
 	KindMoved     Kind = "moved"     // units: the movements don't add up to a counter of Postgres; recount
+
+	unread Kind = "unread" // Redis could not be asked; nobody is told so
 )
 
 // Difference is one way in which the two sides of a SKU differ.

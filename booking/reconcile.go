@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -30,7 +31,9 @@ const (
 // difference then too. A repair sweeps only those that are older than
 // Config.SweepAfter. What was repaired is among the differences of that call; call
 // again to see that they are gone. A server that does not answer is inventory.ErrUnavailable
-// or order.ErrUnavailable; in a repair, order.ErrOutcomeUnknown.
+// or order.ErrUnavailable; in a repair, order.ErrOutcomeUnknown. Where only one node
+// of a cluster does not answer, its SKUs are passed over, and the differences of all
+// others come beside the error.
 func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]Difference, error) {
 	if mode != DryRun && mode != Repair {
 		return nil, &inventory.InvalidError{Field: "mode", Reason: "is neither DryRun nor Repair"}
@@ -50,6 +53,7 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 		}
 	}
 	var differences []Difference
+	var unasked error
 	for page := range slices.Chunk(tallies, checkPage) {
 		before := make([]order.Counters, len(page))
 		for i, tally := range page {
@@ -71,6 +75,12 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 			return differences, err
 		}
 		for i, difference := range found {
+			if difference.Kind == unread {
+				if err := stocks[i].Err; !errors.Is(unasked, err) {
+					unasked = errors.Join(unasked, err)
+				}
+				continue
+			}
 			if difference.Kind != "" {
 				differences = append(differences, difference)
 			}
@@ -90,7 +100,10 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 			return differences, &order.SKUError{SKU: sku, Err: order.ErrUnknownSKU}
 		}
 	}
-	return differences, nil
+	if mode == Repair {
+		unasked = unknown(unasked)
+	}
+	return differences, unasked
 }
 
 // checkPage is how many SKUs are compared in a handful of round trips.
@@ -99,9 +112,25 @@ const checkPage = 500
 // maxGlances bounds how often a SKU is compared that changes all the time.
 const maxGlances = 5
 
+// readStock reads the counters in Redis. It does not take all the time that there is,
+// as what one node does not answer is only passed over.
+func (s *Service) readStock(ctx context.Context, skus []string) ([]inventory.Stock, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(s.config.Timeout/4, time.Second))
+	defer cancel()
+	stocks, err := s.config.Inventory.Stock(ctx, skus...)
+	if err != nil && !slices.ContainsFunc(stocks, func(stock inventory.Stock) bool { return stock.Err != nil }) {
+		return nil, err
+	}
+	if len(stocks) != len(skus) {
+		return nil, fmt.Errorf("%d stocks of %d SKUs", len(stocks), len(skus))
+	}
+	return stocks, nil
+}
+
 // compareAll compares SKUs whose counters were just read. Those that seem to
 // differ are read again: Postgres may have moved on since. If it has, and that
-// explains it, they are compared anew, with the counters in before replaced.
+// explains it, they are compared anew, with the counters in before replaced. Those
+// that Redis could not be asked for are unread.
 func (s *Service) compareAll(ctx context.Context, before []order.Counters) ([]Difference, []inventory.Stock, error) {
 	differences, stocks := make([]Difference, len(before)), make([]inventory.Stock, len(before))
 	open := make([]int, len(before)) // indexes of those that are not decided yet
@@ -109,17 +138,16 @@ func (s *Service) compareAll(ctx context.Context, before []order.Counters) ([]Di
 		open[i] = i
 	}
 	for range maxGlances {
-		found, err := s.config.Inventory.Stock(ctx, skusOf(before, open)...)
+		found, err := s.readStock(ctx, skusOf(before, open))
 		if err != nil {
 			return nil, nil, err
-		}
-		if len(found) != len(open) {
-			return nil, nil, fmt.Errorf("%d stocks of %d SKUs", len(found), len(open))
 		}
 		var suspects []int
 		for n, i := range open {
 			stocks[i] = found[n]
-			if differences[i] = compare(before[i], stocks[i], before[i]); differences[i].Kind != "" {
+			if stocks[i].Err != nil {
+				differences[i] = Difference{SKU: before[i].SKU, Kind: unread}
+			} else if differences[i] = compare(before[i], stocks[i], before[i]); differences[i].Kind != "" {
 				suspects = append(suspects, i)
 			}
 		}
@@ -161,6 +189,8 @@ func skusOf(counters []order.Counters, indexes []int) []string {
 // only if the epoch is still the one that was read before Redis was.
 func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.Stock, difference Difference) error {
 	switch difference.Kind {
+	case unread:
+		return stock.Err
 	case "":
 		if stock.Unsettled == 0 {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -120,15 +121,17 @@ func (s *Service) claim(ctx context.Context) ([]int, error) {
 	return s.config.Orders.Claim(ctx, s.config.CheckEvery, claimLimit)
 }
 
-func (s *Service) checkPartition(ctx context.Context, partition int) (checked int, _ error) {
+// checkPartition goes on after a page of which some could not be repaired, as those of
+// a node that does not answer.
+func (s *Service) checkPartition(ctx context.Context, partition int) (checked int, failed error) {
 	after := ""
 	for {
 		page, err := s.checkSKUs(ctx, partition, after)
 		if err != nil {
-			return checked, fmt.Errorf("compare the two sides: %w", err)
+			failed = errors.Join(failed, fmt.Errorf("compare the two sides: %w", err))
 		}
 		if checked += len(page); len(page) < checkPage {
-			return checked, nil
+			return checked, failed
 		}
 		after = page[len(page)-1].SKU
 	}
@@ -146,11 +149,16 @@ func (s *Service) checkSKUs(ctx context.Context, partition int, after string) ([
 	if err != nil {
 		return nil, err
 	}
-	var failed error
-	for i := range page {
-		if err := s.repair(ctx, page[i], stocks[i], differences[i]); err != nil {
+	return page, s.repairAll(ctx, page, stocks, differences)
+}
+
+// repairAll repairs each of the SKUs that differ. What several of them met is told
+// once.
+func (s *Service) repairAll(ctx context.Context, counters []order.Counters, stocks []inventory.Stock, differences []Difference) (failed error) {
+	for i := range counters {
+		if err := s.repair(ctx, counters[i], stocks[i], differences[i]); err != nil && !errors.Is(failed, err) {
 			failed = errors.Join(failed, err)
 		}
 	}
-	return page, failed
+	return failed
 }

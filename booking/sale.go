@@ -81,12 +81,7 @@ func (s *Service) compareAndRepair(ctx context.Context, there []order.Counters) 
 	if err != nil {
 		return err
 	}
-	for i, c := range there {
-		if err := s.repair(ctx, c, stocks[i], differences[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.repairAll(ctx, there, stocks, differences)
 }
 
 // SetCapacity changes how many units there are of a SKU. When it returns,

@@ -39,8 +39,29 @@ func (r *Redis) Accept(ctx context.Context, order string, deductions ...Deductio
 	if err := checkAccept(order, deductions); err != nil {
 		return Acceptance{}, err
 	}
+	if len(deductions) == 1 || r.nodes.client == nil {
+		deductions = slices.Clone(deductions) // a caller that leaves may change its own
+		return r.acceptAt(ctx, r.nodeOf(ctx, deductions[0].SKU), order, deductions)
+	}
+	parts := r.parts(ctx, len(deductions), func(i int) string { return deductions[i].SKU })
+	keeping, replicas := make([]Keeping, len(deductions)), make([]int, len(deductions))
+	err := each(parts, func(p part) error {
+		answer, err := r.acceptAt(ctx, p.node, order, pick(p, deductions))
+		if err != nil {
+			return err
+		}
+		for n, i := range p.at {
+			keeping[i], replicas[i] = answer.Keeping[n], answer.Replicas
+		}
+		return nil
+	})
+	return Acceptance{Keeping: keeping, Replicas: slices.Min(replicas)}, err
+}
+
+// acceptAt accepts what is on one node.
+func (r *Redis) acceptAt(ctx context.Context, n *node, order string, deductions []Deduction) (Acceptance, error) {
 	sku := deductions[0].SKU
-	answer, err := r.accepts[lane(sku)].Do(ctx, acceptCall{order, slices.Clone(deductions)}) // a caller that leaves may change its own
+	answer, err := n.accepts[lane(sku)].Do(ctx, acceptCall{order, deductions})
 	if err != nil {
 		return Acceptance{}, unavailable("accept", sku, err)
 	}

@@ -15,8 +15,8 @@ import (
 const DeductTimeout = 5 * time.Second
 
 const (
-	// lanes is in how many places calls gather. Each SKU keeps to one of them, so
-	// that what comes while others are under way gathers.
+	// lanes is in how many places calls for a node gather. Each SKU keeps to one of
+	// them, so that what comes while others are under way gathers.
 	lanes = 4
 
 	// abreast is how many batches of one lane may be under way at once: with two,
@@ -64,7 +64,7 @@ func (r *Redis) Deduct(ctx context.Context, request Request) (Deduction, error) 
 	for {
 		c := &deductCall{Request: request}
 		c.by, _ = ctx.Deadline()
-		answer, err := r.deducts[lane(c.SKU)].Do(ctx, c)
+		answer, err := r.nodeOf(ctx, c.SKU).deducts[lane(c.SKU)].Do(ctx, c)
 		switch {
 		case err != nil:
 			return Deduction{}, unavailable("deduct", request.SKU, err)
@@ -246,7 +246,11 @@ func (r *Redis) clock(ctx context.Context, sku string) (int64, error) {
 	if r.asked.Load() {
 		return r.ahead.Load(), nil
 	}
-	now, err := r.client.Time(ctx).Result()
+	client := r.client
+	if node := r.clientOf(ctx, sku); node != nil {
+		client = node // and not one that may hang
+	}
+	now, err := client.Time(ctx).Result()
 	if err != nil {
 		return 0, unavailable("deduct", sku, err)
 	}

@@ -3,6 +3,8 @@ package inventory
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -79,8 +81,14 @@ func (r *Redis) RestoreTogether(ctx context.Context, calls ...[]Deduction) ([]er
 // Wait returns once no deduction and no restore is under way.
 func (r *Redis) Wait(ctx context.Context) error {
 	var errs []error
-	for lane := range lanes {
-		errs = append(errs, r.deducts[lane].Wait(ctx), r.restores[lane].Wait(ctx))
+	all := []*node{r.shared}
+	if known := r.nodes.all.Load(); known != nil {
+		all = slices.AppendSeq(all, maps.Values(*known))
+	}
+	for _, n := range all {
+		for lane := range lanes {
+			errs = append(errs, n.deducts[lane].Wait(ctx), n.restores[lane].Wait(ctx))
+		}
 	}
 	return errors.Join(errs...)
 }

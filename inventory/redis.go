@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/lastunit/lastunit/internal/gather"
 )
 
 // Redis is the InventoryRepository in Redis 7.0 or newer, alone, with replicas
@@ -32,9 +30,8 @@ type Redis struct {
 	ahead atomic.Int64
 	asked atomic.Bool
 
-	deducts  [lanes]*gather.Gather[*deductCall, deducted] // see lane
-	restores [lanes]*gather.Gather[[]Deduction, error]    // by the first SKU's
-	accepts  [lanes]*gather.Gather[acceptCall, accepted]  // likewise
+	nodes  nodes // where the keys are, if not on one server
+	shared *node // of a client of one server, and of what is nobody knows where
 
 	replicas     int // that Accept waits for, and for how long
 	replicasWait time.Duration
@@ -58,12 +55,8 @@ func NewRedis(client redis.UniversalClient, options ...Option) *Redis {
 	for _, option := range options {
 		option(r)
 	}
-	config := gather.Config{Batch: scriptBatch, Queue: maxQueue, Timeout: 2 * DeductTimeout, Abreast: abreast}
-	for lane := range lanes {
-		r.deducts[lane] = gather.New(config, r.deductBatch)
-		r.restores[lane] = gather.New(config, r.restoreBatch)
-		r.accepts[lane] = gather.New(config, r.acceptBatch)
-	}
+	r.nodes.find(client)
+	r.shared = r.newNode()
 	return r
 }
 
@@ -72,6 +65,15 @@ func (r *Redis) Load(ctx context.Context, supplies ...Supply) error {
 	if err := checkLoad(supplies); err != nil {
 		return err
 	}
+	if r.nodes.client == nil {
+		return r.load(ctx, supplies)
+	}
+	parts := r.parts(ctx, len(supplies), func(i int) string { return supplies[i].SKU })
+	return each(parts, func(p part) error { return r.load(ctx, pick(p, supplies)) })
+}
+
+// load loads what is on one node, or on the only server.
+func (r *Redis) load(ctx context.Context, supplies []Supply) error {
 	load := bulk{
 		redis: r, script: loadScript, did: "load",
 		of: func(i int) (string, []any) {
@@ -149,8 +151,18 @@ func (r *Redis) Restore(ctx context.Context, deductions ...Deduction) error {
 	if err := checkRestore(deductions); err != nil || len(deductions) == 0 {
 		return err
 	}
+	if len(deductions) == 1 || r.nodes.client == nil {
+		deductions = slices.Clone(deductions) // a caller that leaves may change its own
+		return r.restore(ctx, r.nodeOf(ctx, deductions[0].SKU), deductions)
+	}
+	parts := r.parts(ctx, len(deductions), func(i int) string { return deductions[i].SKU })
+	return each(parts, func(p part) error { return r.restore(ctx, p.node, pick(p, deductions)) })
+}
+
+// restore restores what is on one node.
+func (r *Redis) restore(ctx context.Context, n *node, deductions []Deduction) error {
 	sku := deductions[0].SKU
-	failed, err := r.restores[lane(sku)].Do(ctx, slices.Clone(deductions)) // a caller that leaves may change its own
+	failed, err := n.restores[lane(sku)].Do(ctx, deductions)
 	if err != nil {
 		return unavailable("restore", sku, err)
 	}

@@ -110,7 +110,10 @@ type InventoryRepository interface {
 	Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error)
 
 	// Stock reads the counters of SKUs as they are now, one Stock for each, in the same order.
-	// Counters that are missing or garbage are told by Stock.Why, not by an error.
+	// Counters that are missing or garbage are told by Stock.Why, not by an error. Where
+	// only some could be asked for, as one node of several does not answer, these come
+	// beside the error, and Stock.Err tells the others. On any other error there is no
+	// Stock, or each has Err.
 	Stock(ctx context.Context, skus ...string) ([]Stock, error)
 }
 
@@ -211,6 +214,7 @@ type Stock struct {
 	Unsettled int64 // the part of Taken that is neither settled nor restored
 	Seq       int64 // of the last deduction
 	Why       Why   // the counters can't be used: Missing or Garbage, and all else but SKU is zero
+	Err       error // the counters could not be asked for, and all else but SKU is zero
 }
 
 // Available is how many units a Deduct would find. It is negative if the

@@ -12,6 +12,26 @@ func (r *Redis) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 	if err := checkStock(skus); err != nil {
 		return nil, err
 	}
+	if r.nodes.client == nil {
+		return r.readStock(ctx, skus)
+	}
+	stocks := make([]Stock, len(skus))
+	parts := r.parts(ctx, len(skus), func(i int) string { return skus[i] })
+	err := each(parts, func(p part) error {
+		mine := pick(p, skus)
+		found, err := patiently(ctx, p.node, mine[0], func() ([]Stock, error) { return r.readStock(ctx, mine) })
+		for n, i := range p.at {
+			if stocks[i] = (Stock{SKU: skus[i], Err: err}); n < len(found) {
+				stocks[i] = found[n]
+			}
+		}
+		return err
+	})
+	return stocks, err
+}
+
+// readStock reads what is on one node, or on the only server.
+func (r *Redis) readStock(ctx context.Context, skus []string) ([]Stock, error) {
 	stocks := make([]Stock, len(skus))
 	read := bulk{
 		// By a script, as a client may send mere reads to replicas, which may be
@@ -31,10 +51,15 @@ func (r *Redis) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 			return nil
 		},
 	}
-	if err := read.run(ctx, len(skus)); err != nil {
-		return nil, err
+	err := read.run(ctx, len(skus))
+	if err != nil {
+		for i := range stocks {
+			if stocks[i].SKU == "" {
+				stocks[i] = Stock{SKU: skus[i], Err: err}
+			}
+		}
 	}
-	return stocks, nil
+	return stocks, err
 }
 
 // parseStock reads the fields as read_stock in prelude.lua does: garbage in the

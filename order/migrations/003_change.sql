@@ -33,6 +33,7 @@ declare
     v_touched boolean[] := array_fill(false, array[n]);              -- the row is to be written
     v_moves integer[] := '{}'; -- of each movement: its order
     v_kinds text[] := '{}';    -- of each movement
+    v_ours text[]; -- IDs of the orders whose rows are locked
     v_now timestamptz;
     v_verdict text;
     v_used bigint;
@@ -79,13 +80,17 @@ begin
     end loop;
 
     -- The moment at which all of them are decided, as of which they are stored: else
-    -- one would be confirmed after its time. Nothing waits from here on.
+    -- one would be confirmed after its time. Locked before it: else one could be
+    -- extended of which somebody's own transaction was just told that its time is over.
+    -- Nothing waits from here on.
+    v_ours := array(select o.id from lastunit.orders o where o.id = any(p_ids) order by o.id for update skip locked);
     v_now := clock_timestamp();
     for r in
         select o.*, u.i, u.action, u.hold
         from unnest(p_ids, p_actions, p_holds) with ordinality u(id, action, hold, i)
         join lastunit.orders o on o.id = u.id
-        order by u.i for update of o skip locked
+        where o.id = any(v_ours)
+        order by u.i
     loop
         -- What came in after we looked stays busy, but for what we have inserted.
         continue when not v_seen[r.i] and r.skus <> '{}';
@@ -238,28 +243,27 @@ create function lastunit.change_in_transaction(p_id text, p_action text)
 returns text language plpgsql set enable_seqscan = off set jit = off as $$
 declare
     o lastunit.orders;
+    v_now timestamptz;
 begin
     perform lastunit.await_standbys();
-    if p_action = 'confirm' then
-        -- The clock is read again: it was still before its time when it was confirmed.
-        update lastunit.orders set status = 'confirmed', changed_at = least(clock_timestamp(), expires_at - interval '1 microsecond')
-        where id = p_id and status = 'held' and expires_at > clock_timestamp();
-    else
-        update lastunit.orders set status = 'cancelled', changed_at = clock_timestamp()
-        where id = p_id and status in ('held', 'confirmed');
+    -- Locked before anything is decided, so that it is the answer until the end of the
+    -- transaction, and so that an old snapshot is an error and not an answer.
+    select * into o from lastunit.orders where id = p_id for update;
+    if not found then
+        return 'missing';
     end if;
-    if found then
+    v_now := clock_timestamp(); -- nothing waits from here on
+    if p_action = 'cancel' then
+        if o.status in ('held', 'confirmed') then
+            update lastunit.orders set status = 'cancelled', changed_at = v_now where id = p_id;
+        end if;
         return 'done';
     end if;
-    -- Locked, so that it is the answer until the end of the transaction, and so
-    -- that an old snapshot is an error and not an answer.
-    select * into o from lastunit.orders where id = p_id for update;
-    return case
-        when not found then 'missing'
-        when p_action = 'cancel' then 'done'
-        when o.status = 'cancelled' then 'cancelled'
-        when o.status = 'confirmed' then 'done'
-        else 'expired' end;
+    if o.status = 'held' and o.expires_at > v_now then
+        update lastunit.orders set status = 'confirmed', changed_at = v_now where id = p_id;
+        return 'done';
+    end if;
+    return case o.status when 'cancelled' then 'cancelled' when 'confirmed' then 'done' else 'expired' end;
 end $$;
 -- +goose StatementEnd
 

@@ -154,7 +154,7 @@ func (h *history) effect(c call, sku string) (s span, ever bool) {
 		s = span{0, h.at}
 		switch c.Verb {
 		case cancel, cancelTx:
-			ever = there && o.Status == order.Cancelled
+			ever = there && o.Status == order.Cancelled && o.Refused == (order.Refusal{})
 		default:
 			ever = there && o.Status != order.Held && o.Status != order.Expired
 		}
@@ -167,7 +167,7 @@ func (h *history) effect(c call, sku string) (s span, ever bool) {
 	case c.Verb == hold:
 		s, ever = h.when(sku, c.ID, order.MovedHeld)
 	case c.Verb == cancel:
-		if s, ever = h.when(sku, c.ID, order.MovedCancelled); !ever && h.orders[c.ID].Status == order.Cancelled {
+		if s, ever = h.when(sku, c.ID, order.MovedCancelled); !ever && o.Status == order.Cancelled && o.Refused == (order.Refusal{}) {
 			s, ever = h.beforeItWasBooked(c.ID), true
 		}
 	case c.Verb == confirm:

@@ -116,12 +116,11 @@ func (w *witness) place(m *moment, after state) {
 func (w *witness) move() bool {
 	next := w.moves[0]
 	id := cmp.Or(next.OrderID, next.Reference)
-	if w.outside[id] && next.Kind == order.MovedCancelled { // it was cancelled before that
-		for _, m := range w.pending {
-			if e := m.Input.(step); !m.placed && m.Call <= w.at && e.id == id && e.verb == cancelTx && w.silently(m) {
-				break
-			}
-		}
+	if next.Kind == order.MovedCancelled || next.Kind == order.MovedExpired {
+		w.beforeItEnds(id)
+	}
+	if next.Kind == order.MovedCancelled && w.outside[id] {
+		w.outsideBefore(id)
 	}
 	for _, unsure := range []bool{false, true} {
 		for _, m := range w.pending {
@@ -138,6 +137,28 @@ func (w *witness) move() bool {
 		}
 	}
 	return false
+}
+
+// beforeItEnds gives calls their place that went well with an order, and can't any more
+// once it has ended.
+func (w *witness) beforeItEnds(id string) {
+	for _, m := range w.pending {
+		switch e := m.Input.(step); {
+		case m.placed, m.Call > w.at, e.id != id, m.Output.(told).outcome != done:
+		case e.verb == extend, e.verb == confirm, e.verb == confirmTx:
+			w.silently(m)
+		}
+	}
+}
+
+// outsideBefore gives the call its place that cancelled an order in a transaction, of
+// which the ledger tells only later.
+func (w *witness) outsideBefore(id string) {
+	for _, m := range w.pending {
+		if e := m.Input.(step); !m.placed && m.Call <= w.at && e.id == id && e.verb == cancelTx && w.silently(m) {
+			return
+		}
+	}
 }
 
 // makes says whether an event of the history may be a movement of the kind.
@@ -157,6 +178,9 @@ func makes(v verb, kind order.MovementKind) bool {
 // force gives an event its place that has to have one now: also one that changes
 // something of which the ledger does not tell, or after another such one.
 func (w *witness) force(m *moment) bool {
+	if e := m.Input.(step); e.verb == cancelTx {
+		w.beforeItEnds(e.id)
+	}
 	if w.silently(m) {
 		return true
 	}

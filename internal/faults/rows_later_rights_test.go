@@ -132,6 +132,19 @@ func leastRights(t *testing.T, m *measured) {
 	}
 }
 
+// Row 32: a right is taken in the middle of a rush, which ends scripts between two of
+// their writes, and comes back.
+func rightTaken(t *testing.T, m *measured) {
+	s := begin(t, setup{redis: servertest.StartRedis(t)})
+	s.rush(m, func() {
+		for _, right := range []string{"hset", "hdel", "hmget"} {
+			require.NoError(t, s.client.Do(t.Context(), "ACL", "SETUSER", "default", "-"+right).Err())
+			s.noticed()
+			require.NoError(t, s.client.Do(t.Context(), "ACL", "SETUSER", "default", "+"+right).Err())
+		}
+	})
+}
+
 // names requires that the check at the start names a right that is missing.
 func (s *sale) names(right string) {
 	s.t.Helper()

@@ -163,9 +163,9 @@ func (c *circuit) tried(at time.Time, err error) (closed bool) {
 	return true
 }
 
-// tryAgain asks a server in the background, for as long as that goes well, and logs if
-// its circuit closes by that.
-func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, answers string, attributes ...any) {
+// tryAgain asks a server in the background, for as long as that goes well, and says so
+// if its circuit closes by that.
+func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, closes func()) {
 	s.inHand.enter()
 	go func() {
 		defer s.inHand.leave()
@@ -173,11 +173,11 @@ func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, answers 
 			ctx, cancel := context.WithTimeout(context.Background(), min(s.config.Timeout, tryTimeout))
 			err := ask(ctx)
 			cancel()
-			closed := c.tried(time.Now(), err)
-			if closed {
-				s.log.Info(answers, attributes...)
+			if c.tried(time.Now(), err) {
+				closes()
+				return
 			}
-			if closed || err != nil {
+			if err != nil {
 				return
 			}
 			time.Sleep(firstPause)
@@ -189,6 +189,9 @@ func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, answers 
 // buy: else the next buyers would be refused, however long ago that was.
 func (s *Service) askAgain(context.Context) (did bool, _ error) {
 	_ = s.tryPostgres(time.Now()) // nobody here wants to buy
+	if s.cutOff.Load() == 0 {
+		return false, nil
+	}
 	s.shelf.skus.Range(func(sku, at any) bool {
 		_ = s.tryRedis(sku.(string), at.(*spot), time.Now())
 		return true

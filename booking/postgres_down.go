@@ -12,8 +12,9 @@ import (
 // While Postgres does not answer, nobody takes units or waits for it: Book and Hold
 // refuse at once. Accept goes on as long as there is room in the backlog.
 
-// heard takes note of how a batch of commits went, which entered the circuit. An error with an SQLSTATE is an
-// answer too: a lock that somebody keeps, say, must not keep others from their SKUs.
+// heard takes note of how a batch of commits went, which entered the circuit. An error
+// with an SQLSTATE is an answer too: a lock that somebody keeps, say, must not keep
+// others from their SKUs.
 func (s *Service) heard(err error) {
 	var answer interface{ SQLState() string }
 	answered := err == nil || errors.As(err, &answer)
@@ -47,7 +48,7 @@ func (s *Service) tryPostgres(now time.Time) (because error) {
 		s.tryAgain(&s.postgres, func(ctx context.Context) error {
 			_, err := s.config.Orders.Counters(ctx, "lastunit") // whether or not it is a SKU
 			return err
-		}, "lastunit: Postgres answers again")
+		}, func() { s.log.Info("lastunit: Postgres answers again") })
 	}
 	return because
 }

@@ -32,13 +32,11 @@ const (
 // itself: one that hangs should not cost them the time that they have.
 const redisPatience = 500 * time.Millisecond
 
-const redisSilent = "lastunit: Redis does not answer; it is asked in the background only"
-
 // askRedis runs a call about a SKU that needs Redis, unless its circuit is open.
 func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) error {
 	at, began := s.shelf.spot(sku), time.Now()
 	if at.circuit.hangs(began, errHangs) {
-		s.log.WarnContext(ctx, redisSilent, "sku", sku, "error", errHangs)
+		s.cuts(ctx, sku, errHangs)
 	}
 	if because := s.tryRedis(sku, at, began); because != nil {
 		return fmt.Errorf("%w: SKU %q: it has not answered for a while: %w", inventory.ErrUnavailable, sku, because)
@@ -54,16 +52,23 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 	if err != nil && patient.Err() != nil && ctx.Err() == nil && !errors.Is(err, inventory.ErrUnavailable) {
 		err = fmt.Errorf("%w: SKU %q: %w", inventory.ErrUnavailable, sku, err)
 	}
-	at.circuit.leave(!errors.Is(err, inventory.ErrUnavailable))
+	answered := !errors.Is(err, inventory.ErrUnavailable) && !isContext(err)
+	at.circuit.leave(answered)
 	switch {
-	case !errors.Is(err, inventory.ErrUnavailable):
+	case answered:
 		at.circuit.works()
 	case ctx.Err() == nil || time.Since(began) >= redisPatience: // else the caller has left too soon to know
 		if at.circuit.fails(time.Now(), err) {
-			s.log.WarnContext(ctx, redisSilent, "sku", sku, "error", err)
+			s.cuts(ctx, sku, err)
 		}
 	}
 	return err
+}
+
+// cuts takes note of a circuit that has opened.
+func (s *Service) cuts(ctx context.Context, sku string, because error) {
+	s.cutOff.Add(1)
+	s.log.WarnContext(ctx, "lastunit: Redis does not answer; it is asked in the background only", "sku", sku, "error", because)
 }
 
 // tryRedis says why Redis is not to be asked about a SKU, nil if it is, and tries it
@@ -71,7 +76,10 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 func (s *Service) tryRedis(sku string, at *spot, now time.Time) (because error) {
 	try, because := at.circuit.check(now)
 	if try {
-		s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, "lastunit: Redis answers again", "sku", sku)
+		s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, func() {
+			s.cutOff.Add(-1)
+			s.log.Info("lastunit: Redis answers again", "sku", sku)
+		})
 	}
 	return because
 }

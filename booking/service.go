@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -120,7 +121,8 @@ type Service struct {
 	asking chan struct{} // has an element for each call of BeforeExpire
 	asked  sync.Map      // order IDs that it is being asked about
 
-	postgres circuit // of the way there; see spot for Redis
+	postgres circuit      // of the way there; see spot for Redis
+	cutOff   atomic.Int64 // SKUs whose circuit is open
 
 	warned sync.Map // when each warning was given last, as sinceStart
 

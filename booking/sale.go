@@ -126,8 +126,9 @@ func (s *Service) adjust(ctx context.Context, adjustment order.Adjustment) error
 // orders: 1 to inventory.MaxQuantity, or order.NoLimit, not 0. Who has more keeps them.
 // The first limit of a SKU that was sold already goes through all orders while the
 // SKU is not sold: with hundreds of thousands of them that takes longer than
-// Config.Timeout, and fails; set a limit when the SKU is put on sale. It fails
-// with order.ErrUnknownSKU.
+// Config.Timeout, and fails. It also needs a moment in which no transaction of ConfirmTx
+// or CancelTx has one of them, which a rush of those may not leave. So set a limit when
+// the SKU is put on sale. It fails with order.ErrUnknownSKU.
 func (s *Service) SetLimit(ctx context.Context, sku string, limit int64) error {
 	return s.alter(ctx, func(ctx context.Context) (order.Counters, error) {
 		return s.config.Orders.SetLimit(ctx, sku, limit)

@@ -89,6 +89,8 @@ type call struct {
 	Short               string       // the SKU that stood in the way
 	Capacity, Allocated int64        // of a stock
 	Why                 string       // the error's text
+
+	overBy string // the SKU in the way of a later call that was refused: this one takes no effect after that
 }
 
 // answer notes what an error means, nil being none.

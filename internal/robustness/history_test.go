@@ -68,8 +68,8 @@ func (h *history) prepared() []call {
 				// Once its caller was refused, it is over: see booking.Service.Book.
 				// Not where Postgres sells by itself: see booking.SellDirect, and Config.Inventory.
 				for _, r := range refusals[asked{c.ID, c.content()}] {
-					if returned < r.Start {
-						c.End = min(c.End, r.End)
+					if returned < r.Start && r.End < c.End {
+						c.End, c.overBy = r.End, r.Short
 					}
 				}
 			}
@@ -258,6 +258,9 @@ func (h *history) partitions() []*partition {
 			p, who := bySKU[sku], clients[name]
 			e := step{verb: c.Verb, ttl: c.TTL, units: c.Units, opensAt: c.OpensAt, start: c.Start, end: c.End, id: c.ID}
 			if c.Outcome == unknown {
+				if c.overBy != "" && c.overBy != sku {
+					continue // the refusal says of that one whether this call booked
+				}
 				s, ever := h.effect(c, sku)
 				if !ever {
 					continue

@@ -30,7 +30,7 @@ type circuit struct {
 
 const (
 	openAfter  = 200 * time.Millisecond // one lost connection does not open it
-	hangsAfter = 2 * time.Second        // a slow disk or a long script does not open it
+	hangsAfter = 5 * time.Second        // a slow disk, a long script or too few processors don't open it
 	firstPause = 50 * time.Millisecond
 	maxPause   = time.Second
 	tryTimeout = time.Second

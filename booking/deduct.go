@@ -13,15 +13,14 @@ import (
 // returns what became of the order ID before, if it is not new. A unit that Redis
 // can't be asked for is left without where Postgres may sell by itself.
 func (a *attempt) deduct(ctx context.Context) (existing *order.Outcome, err error) {
-	began := time.Now()
 	for u := range a.units {
 		if isThere(a.held[u]) {
 			continue
 		}
 		existing, err = a.deductUnit(ctx, u)
 		if a.s.sellsWithout(err) && ctx.Err() == nil {
-			if time.Since(began) >= redisPatience { // of the whole order
-				return nil, nil
+			if errors.Is(err, errTooLong) {
+				return nil, nil // the order has waited enough, and leaves the others without too
 			}
 			continue
 		}

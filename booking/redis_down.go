@@ -17,7 +17,7 @@ const (
 	// Refuse refuses with order.ErrOutcomeUnknown, whose cause is
 	// inventory.ErrUnavailable: nothing is sold until Redis is back. That spares
 	// Postgres a rush that it may not be made for. Callers are refused at once after
-	// 200 ms in which every call failed, or 2 seconds in which none returned; those
+	// 200 ms in which every call failed, or 5 seconds in which none returned; those
 	// under way by then wait for as long as they are ready to.
 	Refuse RedisDown = iota
 
@@ -31,6 +31,8 @@ const (
 // redisPatience bounds how long a caller waits for Redis where Postgres may sell by
 // itself: one that hangs should not cost them the time that they have.
 const redisPatience = 500 * time.Millisecond
+
+var errTooLong = fmt.Errorf("%w: no answer within %v", inventory.ErrUnavailable, redisPatience)
 
 // askRedis runs a call about a SKU that needs Redis, unless its circuit is open.
 func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) error {
@@ -49,10 +51,10 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 	}
 	at.circuit.enter(began)
 	err := call(patient)
-	if err != nil && patient.Err() != nil && ctx.Err() == nil && !errors.Is(err, inventory.ErrUnavailable) {
-		err = fmt.Errorf("%w: SKU %q: %w", inventory.ErrUnavailable, sku, err)
-	}
 	answered := !errors.Is(err, inventory.ErrUnavailable) && !isContext(err)
+	if !answered && patient.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: SKU %q: %w", errTooLong, sku, err)
+	}
 	at.circuit.leave(answered)
 	switch {
 	case answered:

@@ -148,6 +148,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintln(stderr, "boxoffice:", err)
 		return 2
 	}
+	stderr = &oneAtATime{to: stderr}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	if err := open(ctx, s, log, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "boxoffice:", err)

@@ -102,12 +102,12 @@ func (s *sale) setCapacity(shop *booking.Service, id string, capacity int64) {
 }
 
 // holds makes so many holds.
-func (s *sale) holds(n int, ttl time.Duration) []order.Order {
+func (s *sale) holds(n int, ttl func(i int) time.Duration) []order.Order {
 	s.t.Helper()
 	held := make([]order.Order, n)
 	together(n, func(i int) {
 		o, err := s.ask(s.shops[i%2], request(floor, late+i), func(ctx context.Context, shop *booking.Service, r booking.Request) (order.Order, error) {
-			return shop.Hold(ctx, r, ttl)
+			return shop.Hold(ctx, r, ttl(i))
 		})
 		assert.NoError(s.t, err)
 		held[i] = o
@@ -137,7 +137,12 @@ func together(n int, do func(i int)) {
 func confirmRacesExpiry(t *testing.T, m *measured) {
 	const holds = 1000
 	s := begin(t, setup{capacity: holds})
-	held := s.holds(holds, 3*time.Second)
+	held := s.holds(holds, func(i int) time.Duration {
+		if i < holds/10 {
+			return time.Minute
+		}
+		return 3 * time.Second
+	})
 	var confirmed, expired atomic.Int64
 	together(holds, func(i int) {
 		o, shop := held[i], s.shops[rand.N(2)]
@@ -182,7 +187,7 @@ func confirmRacesExpiry(t *testing.T, m *measured) {
 // cancel is for good.
 func cancelRacesConfirm(t *testing.T, m *measured) {
 	s := begin(t, setup{})
-	held := s.holds(100, time.Minute)
+	held := s.holds(100, func(int) time.Duration { return time.Minute })
 	var confirmed atomic.Int64
 	together(2*len(held), func(i int) {
 		o, shop := held[i/2], s.shops[rand.N(2)]

@@ -208,12 +208,12 @@ func hangsAlone(t *testing.T, cluster *servertest.RedisCluster) {
 func TestLanesFollowAFailover(t *testing.T) {
 	cluster := servertest.StartRedisCluster(t, time.Second)
 	client := cluster.Client(t, func(o *redis.ClusterOptions) {
-		o.ContextTimeoutEnabled, o.ReadTimeout = true, time.Minute
+		o.ContextTimeoutEnabled, o.ClusterStateReloadInterval = true, time.Second // else it may ask who is gone for a minute
 	})
 	s := across(t, client, func(key string) bool { return cluster.MasterOf(key) == 0 })
 	cluster.Node(0).Pause()
 	s.waiting()
-	require.NoError(t, servertest.Eventually(30*time.Second, func() error {
+	require.NoError(t, servertest.Eventually(time.Minute, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_, err := s.deduct(ctx, s.sick[0], "after it")

@@ -153,10 +153,8 @@ func (s *Service) newAcceptance(o order.Order, payload string) *acceptance {
 
 // join waits for the answer to an order that another call is accepting.
 func (e *acceptance) join(ctx context.Context) error {
-	select {
-	case <-e.ready:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := awaitClosed(ctx, e.ready); err != nil {
+		return err
 	}
 	if e.unsure {
 		return e.awaitDecision(ctx)
@@ -166,16 +164,16 @@ func (e *acceptance) join(ctx context.Context) error {
 
 // ended waits until nobody has the order in hand any more, whatever became of it.
 func (e *acceptance) ended(ctx context.Context) error {
-	select {
-	case <-e.ready:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := awaitClosed(ctx, e.ready); err != nil || e.answer != nil && !e.unsure {
+		return err
 	}
-	if e.answer != nil && !e.unsure {
-		return nil
-	}
+	return awaitClosed(ctx, e.done)
+}
+
+// awaitClosed waits until a channel is closed, and fails if the context ends before.
+func awaitClosed(ctx context.Context, c <-chan struct{}) error {
 	select {
-	case <-e.done:
+	case <-c:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -106,10 +106,6 @@ func (s *Service) settleBatch(ctx context.Context, batch []settlement) ([]struct
 	var group errgroup.Group
 	group.SetLimit(settlesAtOnce)
 	for _, at := range bySKU {
-		if len(bySKU) == 1 {
-			s.settle(ctx, at)
-			break
-		}
 		group.Go(func() error { s.settle(ctx, at); return nil })
 	}
 	_ = group.Wait() // none fails
@@ -122,12 +118,12 @@ const settlesAtOnce = 32
 
 // settle tells Redis what Postgres decided about a SKU.
 func (s *Service) settle(ctx context.Context, at *settlement) {
-	ctx, cancel := context.WithTimeout(ctx, hangsAfter)
-	defer cancel()
 	sku := at.counters.SKU
 	if s.shelf.isCut(sku) {
 		return // it has the supply before it is asked again, and a sweep does the rest
 	}
+	ctx, cancel := context.WithTimeout(ctx, hangsAfter)
+	defer cancel()
 	var err error
 	if at.lost {
 		err = s.reload(ctx, sku, at.counters.Epoch, "they granted what there was not")

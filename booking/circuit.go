@@ -9,10 +9,11 @@ import (
 )
 
 // circuit keeps callers from waiting for a server that does not answer. It opens once
-// every call has failed for a while, or waits for a longer one. While it is open the server is asked in the
-// background only, now and then, as long as somebody wants to buy; it closes when that
-// went well several times in a row. There is one for Postgres, and one for Redis of
-// each SKU, as a cluster may lose one of its nodes.
+// every call has failed for a while, or none has returned for a longer one. While it is
+// open the server is asked in the background only, now and then, as long as somebody
+// wants to buy or Run does its work; it closes when that went well several times in a
+// row. There is one for Postgres, and one for Redis of each SKU, as a cluster may lose
+// one of its nodes.
 type circuit struct {
 	troubled atomic.Bool  // it is open, or the last call failed
 	waiting  atomic.Int64 // calls under way, of those that enter
@@ -59,6 +60,7 @@ func (c *circuit) fails(at time.Time, because error) (opened bool) {
 	return true
 }
 
+// opens lets nobody ask any more. Its caller holds mu.
 func (c *circuit) opens(at time.Time, because error) {
 	c.pause = min(maxPause, 2*c.pause)
 	if c.pause == 0 || at.Sub(c.closed) >= calmAfter {
@@ -81,6 +83,7 @@ func (c *circuit) enter(at time.Time) {
 	}
 }
 
+// leave takes note of how a call ended that entered.
 func (c *circuit) leave(answered bool) {
 	if answered {
 		c.heard.Store(sinceStart(time.Now()))

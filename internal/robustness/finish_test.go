@@ -149,7 +149,7 @@ func (r *run) checkEpochs() {
 // history gathers what the workers wrote down and what the database has.
 func (r *run) history() *history {
 	h := &history{
-		calls: r.own, killed: r.killed, skus: r.skus, began: r.began, direct: r.plan.direct, planted: r.plan.bug != "",
+		calls: r.own, killed: r.killed, skus: r.skus, began: r.began, direct: r.plan.direct || r.plan.alone, planted: r.plan.bug != "",
 		orders: make(map[string]order.Order), ledger: make(map[string][]order.Movement), stocks: make(map[string]order.Counters),
 	}
 	for process := range r.job.Process {

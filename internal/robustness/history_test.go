@@ -17,7 +17,7 @@ type history struct {
 	killed map[int]int64 // when processes were killed that did not end by themselves
 	skus   []string
 	began  map[string]int64 // the capacity that each SKU was put on sale with
-	direct bool             // Postgres sold while Redis was down
+	direct bool             // Postgres sold by itself
 
 	planted bool // with a bug
 

@@ -54,7 +54,7 @@ func TestRobustnessLossless(t *testing.T) {
 // Without Redis, Postgres keeps the same promises.
 func TestRobustnessWithoutRedis(t *testing.T) {
 	seed, length := settings(t)
-	fail(t, plan{seed: seed, length: length / 4, faults: postgresAlone, alone: true, direct: true}.play(t))
+	fail(t, plan{seed: seed, length: length / 4, faults: postgresAlone, alone: true}.play(t))
 }
 
 func fail(t *testing.T, problems []problem) {

@@ -197,17 +197,7 @@ func every(ctx context.Context, period time.Duration) func(func(int) bool) {
 // eventually polls until the check returns nothing.
 func (s *soak) eventually(check func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			require.NoError(s.t, err)
-		}
-		time.Sleep(10 * time.Millisecond) // between polls
-	}
+	require.NoError(s.t, servertest.Eventually(patience, check))
 }
 
 // patience bounds all waiting for something that must come.

@@ -497,7 +497,7 @@ func TestRunEndsBeforeItIsCommitted(t *testing.T) {
 	t.Parallel()
 	s := embedded(t)
 	down := &stalled{Store: s.orders}
-	shop, err := booking.New(booking.Config{Inventory: s.inventory, Orders: down, Logger: quiet, Timeout: 300 * time.Millisecond})
+	shop, err := booking.New(booking.Config{Inventory: s.inventory, Orders: down, Logger: quiet, Timeout: 2 * time.Second})
 	require.NoError(t, err)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
 	down.down.Store(true)

@@ -42,6 +42,15 @@ func (m *moment) untold() bool {
 // witnessOf gives the operations of a partition their moments, as the ledger has
 // them; false if it finds none for some.
 func (h *history) witnessOf(p *partition) ([]porcupine.Operation, bool) {
+	for _, eager := range []bool{false, true} {
+		if w := h.newWitness(p); w.find(eager) {
+			return w.order, true
+		}
+	}
+	return nil, false
+}
+
+func (h *history) newWitness(p *partition) *witness {
 	w := &witness{state: state{capacity: p.capacity, limit: p.limit}, outside: h.outside}
 	for _, m := range h.ledger[p.sku] {
 		if m.Kind != order.MovedOnSale && (m.Kind != order.MovedConfirmed || !h.outside[m.OrderID]) {
@@ -53,26 +62,44 @@ func (h *history) witnessOf(p *partition) ([]porcupine.Operation, bool) {
 		w.pending = append(w.pending, &moment{Operation: o})
 	}
 	slices.SortStableFunc(w.pending, func(a, b *moment) int { return cmp.Compare(a.Return, b.Return) })
+	return w
+}
+
+// find gives each event the latest moment that it can have, but what changes nothing
+// the earliest. If it is eager, whatever takes units and has begun before a pause takes
+// them before it, too.
+func (w *witness) find(eager bool) bool {
 	for _, m := range w.pending {
 		for len(w.moves) > 0 && w.spans[0].to <= m.Return {
 			if !w.reach(w.spans[0].to) || !w.move() {
-				return nil, false
+				return false
 			}
 		}
 		if !w.reach(m.Return) {
-			return nil, false
+			return false
+		}
+		if eager && m.Input.(step).verb == pause && !m.placed {
+			for w.mayMove() && takesUnits(w.moves[0].Kind) && w.move() {
+			}
 		}
 		for !m.placed {
 			if w.force(m) {
 				break
 			}
-			if len(w.moves) == 0 || w.spans[0].from > w.at || !w.move() {
-				return nil, false
+			if !w.mayMove() || !w.move() {
+				return false
 			}
 		}
 	}
-	return w.order, true
+	return true
 }
+
+func takesUnits(kind order.MovementKind) bool {
+	return kind == order.MovedHeld || kind == order.MovedBooked
+}
+
+// mayMove says whether the next movement may have happened by now.
+func (w *witness) mayMove() bool { return len(w.moves) > 0 && w.spans[0].from <= w.at }
 
 // reach goes on to a moment: whatever has begun by then, was told, and changes
 // nothing has its place before that. What nobody was told of may still be needed.
@@ -90,10 +117,26 @@ func (w *witness) placeAll() {
 		if m.placed || m.Call > w.at || m.untold() {
 			continue
 		}
-		if possible, after := w.step(m); possible && same(after, w.state) {
+		possible, after := w.step(m)
+		if !possible {
+			continue
+		}
+		changed := after
+		if m.Input.(step).verb == setCapacity && !w.toCome(m) {
+			changed.adjusted = w.state.adjusted // the capacity was that already: no movement
+		}
+		if same(changed, w.state) {
 			w.place(m, after)
 		}
 	}
+}
+
+// toCome says whether the ledger has a movement, not reached yet, that the event may make.
+func (w *witness) toCome(m *moment) bool {
+	e := m.Input.(step)
+	return slices.ContainsFunc(w.moves, func(next order.Movement) bool {
+		return cmp.Or(next.OrderID, next.Reference) == e.id && makes(e.verb, next.Kind)
+	})
 }
 
 func (w *witness) step(m *moment) (bool, state) {
@@ -186,7 +229,10 @@ func (w *witness) force(m *moment) bool {
 	}
 	for _, other := range w.pending {
 		e := other.Input.(step)
-		if other.placed || other.Call > w.at || e.id != m.Input.(step).id && e.verb != pause && e.verb != resume || !w.silently(other) {
+		if other.placed || other.Call > w.at || e.id != m.Input.(step).id && e.verb != pause && e.verb != resume {
+			continue
+		}
+		if other.untold() && w.toCome(other) || !w.silently(other) {
 			continue
 		}
 		if m.placed || w.silently(m) {

@@ -16,6 +16,7 @@ const (
 	KindEpoch     Kind = "epoch"     // epoch; rebuild
 	KindVersion   Kind = "version"   // version: Redis has an older supply; push
 	KindSupply    Kind = "supply"    // units, or version: Redis has a supply that there never was; rebuild
+	KindTerms     Kind = "terms"     // version, the same on both sides: Redis has terms that were never those of it; rebuild
 	KindLost      Kind = "lost"      // units: Redis took less than Postgres admitted; rebuild
 	KindStuck     Kind = "stuck"     // units: Redis settled more than Postgres admitted; rebuild
 	KindUnsettled Kind = "unsettled" // units: Redis has deductions that are neither settled nor restored; sweep
@@ -74,6 +75,8 @@ func compare(before order.Counters, stock inventory.Stock, after order.Counters)
 		return differ(KindSupply, stock.Version, after.Version)
 	case stock.Version == before.Version && stock.Supply != before.Supply().Units:
 		return differ(KindSupply, stock.Supply, before.Supply().Units)
+	case stock.Version == before.Version && !stock.SameTerms(before.Terms):
+		return differ(KindTerms, stock.Version, before.Version)
 	case stock.Epoch == before.Epoch && stock.Taken < before.Admitted:
 		return differ(KindLost, stock.Taken, before.Admitted)
 	case stock.Epoch == after.Epoch && stock.Taken-stock.Unsettled > after.Admitted:

@@ -116,6 +116,7 @@ func TestRunRepairs(t *testing.T) {
 			require.NoError(t, err)
 		},
 		booking.KindSupply: set("supply", 1000),
+		booking.KindTerms:  set("paused", 1),
 		booking.KindLost:   set("taken", 1),
 		booking.KindStuck:  set("taken", 4),
 		booking.KindUnsettled: func(t *testing.T, s stores) { // its process died

@@ -100,6 +100,33 @@ func clockBefore(t testing.TB, s stores, shop *booking.Service) time.Time {
 	return clockOf(t, s, "clock")
 }
 
+// Times that neither server keeps to the nanosecond are no difference, and terms that
+// somebody wrote into Redis are one.
+func TestTermsDiffer(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		shop := open(t, s)
+		opens := time.Now().Truncate(time.Millisecond).Add(-time.Hour - 1)
+		closes := opens.Add(2*time.Hour + 2) // a nanosecond past a millisecond
+		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5, CustomerLimit: 2, OpensAt: opens, ClosesAt: closes}))
+		exact(t, shop)
+		require.NoError(t, shop.SetWindow(t.Context(), "floor", opens.Add(1), closes.Add(time.Millisecond)))
+		exact(t, shop)
+		for field, value := range map[string]any{
+			"customer_limit": 1, "paused": 1, "opens_at": 5, "closes_at": time.Now().Add(2 * time.Hour).UnixMilli(),
+		} {
+			require.NoError(t, s.client.HSet(t.Context(), s.prefix+":{floor}:stock", field, value).Err())
+			differences, err := shop.Reconcile(t.Context(), booking.Repair)
+			require.NoError(t, err)
+			require.Len(t, differences, 1, field)
+			assert.Equal(t, booking.KindTerms, differences[0].Kind, field)
+			exact(t, shop)
+		}
+		_, err := shop.Book(t.Context(), request("floor", 1))
+		require.NoError(t, err)
+	})
+}
+
 // The doors open and close by the clock alone: whoever keeps asking gets in, and
 // nobody a moment too soon or too late.
 func TestWindowByTheClock(t *testing.T) {

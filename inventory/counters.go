@@ -6,7 +6,6 @@ import "time"
 // Their caller holds the lock.
 type counters struct {
 	Stock
-	terms    Terms             // with times in whole milliseconds
 	records  map[string]record // unsettled deductions, by attempt
 	reopened time.Time         // when a supply last came to counters with nothing available
 	inFlight map[string]int64  // units by customer, of the records that count for one; never 0
@@ -37,9 +36,7 @@ func (c *counters) supply(s Supply) {
 		c.reopened = wholeMilliseconds(time.Now())
 	}
 	c.Version, c.Supply = s.Version, s.Units
-	opensAt, closesAt := s.window()
-	c.terms = s.Terms
-	c.terms.OpensAt, c.terms.ClosesAt = fromWindow(opensAt), fromWindow(closesAt)
+	c.Terms = s.kept()
 }
 
 // adopt deducts anew what accepted orders had in the counters that these replace.
@@ -101,7 +98,7 @@ func (c *counters) deduct(r Request, now time.Time) (Deduction, error) {
 		SKU: r.SKU, Store: r.Store, Epoch: c.Epoch, Seq: c.Seq, Attempt: r.Attempt, OrderID: r.OrderID,
 		Quantity: r.Quantity, Version: c.Version, At: now,
 	}}
-	if c.terms.CustomerLimit > 0 {
+	if c.CustomerLimit > 0 {
 		made.customer = r.Customer
 		c.inFlight[r.Customer] += r.Quantity
 	}
@@ -111,13 +108,13 @@ func (c *counters) deduct(r Request, now time.Time) (Deduction, error) {
 
 // refusal is why the supply and the terms refuse a request, or nil.
 func (c *counters) refusal(r Request, now time.Time) error {
-	if why := c.terms.shut(now); why != nil && (c.terms.Paused || !r.Cleared) {
+	if why := c.shut(now); why != nil && (c.Paused || !r.Cleared) {
 		return &WindowError{
-			SKU: r.SKU, OpensAt: c.terms.OpensAt, ClosesAt: c.terms.ClosesAt, Err: why,
+			SKU: r.SKU, OpensAt: c.OpensAt, ClosesAt: c.ClosesAt, Err: why,
 			Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}
 	}
-	if limit, inFlight := c.terms.CustomerLimit, c.inFlight[r.Customer]; limit > 0 && inFlight+r.Quantity > limit {
+	if limit, inFlight := c.CustomerLimit, c.inFlight[r.Customer]; limit > 0 && inFlight+r.Quantity > limit {
 		return &LimitError{
 			SKU: r.SKU, Limit: limit, Requested: r.Quantity, InFlight: inFlight, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}

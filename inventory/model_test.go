@@ -20,7 +20,6 @@ type model struct {
 
 type modelStock struct {
 	inventory.Stock
-	terms   inventory.Terms
 	open    map[string]inventory.Deduction // by attempt
 	came    time.Time                      // when units came to counters that had none
 	counted map[string]string              // the customers of those that count for one, by attempt
@@ -121,8 +120,7 @@ func (m *model) Load(ctx context.Context, supplies ...inventory.Supply) error {
 		}
 		old, _ := m.usable(s.SKU, s.Store)
 		m.skus[s.SKU] = &modelStock{
-			Stock:   inventory.Stock{SKU: s.SKU, Store: s.Store, Epoch: s.Epoch, Version: s.Version, Supply: s.Units},
-			terms:   s.Terms,
+			Stock:   inventory.Stock{SKU: s.SKU, Store: s.Store, Epoch: s.Epoch, Version: s.Version, Supply: s.Units, Terms: s.Terms},
 			open:    make(map[string]inventory.Deduction),
 			counted: make(map[string]string),
 		}
@@ -189,8 +187,8 @@ func (c *modelStock) customers() map[string]int64 {
 func (c *modelStock) allows(r inventory.Request) error {
 	now := time.Now()
 	var why error
-	switch opens, closes := c.terms.OpensAt, c.terms.ClosesAt; {
-	case c.terms.Paused:
+	switch opens, closes := c.OpensAt, c.ClosesAt; {
+	case c.Paused:
 		why = inventory.ErrPaused
 	case r.Cleared:
 	case opens.After(now):
@@ -200,12 +198,12 @@ func (c *modelStock) allows(r inventory.Request) error {
 	}
 	if why != nil {
 		return &inventory.WindowError{
-			SKU: r.SKU, OpensAt: c.terms.OpensAt, ClosesAt: c.terms.ClosesAt, Err: why, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
+			SKU: r.SKU, OpensAt: c.OpensAt, ClosesAt: c.ClosesAt, Err: why, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}
 	}
-	if theirs := c.customers()[r.Customer]; c.terms.CustomerLimit > 0 && theirs+r.Quantity > c.terms.CustomerLimit {
+	if theirs := c.customers()[r.Customer]; c.CustomerLimit > 0 && theirs+r.Quantity > c.CustomerLimit {
 		return &inventory.LimitError{
-			SKU: r.SKU, Limit: c.terms.CustomerLimit, Requested: r.Quantity, InFlight: theirs, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
+			SKU: r.SKU, Limit: c.CustomerLimit, Requested: r.Quantity, InFlight: theirs, Unsettled: c.Unsettled, Epoch: c.Epoch, Version: c.Version,
 		}
 	}
 	return nil
@@ -259,7 +257,7 @@ func (m *model) Deduct(ctx context.Context, r inventory.Request) (inventory.Dedu
 		Quantity: r.Quantity, Version: c.Version, At: time.Now(),
 	}
 	c.open[r.Attempt] = d
-	if c.terms.CustomerLimit > 0 {
+	if c.CustomerLimit > 0 {
 		c.counted[r.Attempt] = r.Customer
 	}
 	return d, nil
@@ -293,7 +291,7 @@ func (m *model) Settle(ctx context.Context, s inventory.Supply, ds ...inventory.
 		if s.Units > c.Supply && c.Available() <= 0 {
 			c.came = time.Now()
 		}
-		c.Version, c.Supply, c.terms = s.Version, s.Units, s.Terms
+		c.Version, c.Supply, c.Terms = s.Version, s.Units, s.Terms
 	}
 	if c.Taken < s.Admitted {
 		return &inventory.NotLoadedError{SKU: s.SKU, Why: inventory.WhyLost}

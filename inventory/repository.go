@@ -213,6 +213,7 @@ type Stock struct {
 	Taken     int64 // units deducted in this epoch and not restored
 	Unsettled int64 // the part of Taken that is neither settled nor restored
 	Seq       int64 // of the last deduction
+	Terms           // of the Version; compare them by SameTerms, as times may be in whole milliseconds
 	Why       Why   // the counters can't be used: Missing or Garbage, and all else but SKU is zero
 	Err       error // the counters could not be asked for, and all else but SKU is zero
 }

@@ -96,5 +96,6 @@ func parseStock(sku string, fields []any) Stock {
 		paused < 0 || paused > 1 {
 		return Stock{SKU: sku, Why: WhyGarbage}
 	}
+	stock.Terms = Terms{CustomerLimit: limit, OpensAt: fromWindow(opensAt), ClosesAt: fromWindow(closesAt), Paused: paused == 1}
 	return stock
 }

@@ -73,6 +73,17 @@ func (t Terms) shut(now time.Time) error {
 	return nil
 }
 
+// SameTerms says whether a repository can't tell the terms from others: it counts in
+// milliseconds.
+func (t Terms) SameTerms(other Terms) bool { return t.kept() == other.kept() }
+
+// kept is the terms as a repository keeps them.
+func (t Terms) kept() Terms {
+	opensAt, closesAt := t.window()
+	t.OpensAt, t.ClosesAt = fromWindow(opensAt), fromWindow(closesAt)
+	return t
+}
+
 // window is the times in whole milliseconds, 0 for none. They are rounded away
 // from each other, so that a repository is never stricter than the order store.
 // To have opened in 1970 is to be open already. To have closed then is not to

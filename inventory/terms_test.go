@@ -51,6 +51,34 @@ func TestTermsAtAMoment(t *testing.T) {
 	}
 }
 
+// Terms are the same if a repository can't tell them apart.
+func TestSameTerms(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 10, 0, 0, 5_000_000, time.UTC)
+	terms := inventory.Terms{CustomerLimit: 2, OpensAt: at, ClosesAt: at.Add(time.Hour), Paused: true}
+	for name, tt := range map[string]struct {
+		change func(*inventory.Terms)
+		want   bool
+	}{
+		"the same":           {func(*inventory.Terms) {}, true},
+		"elsewhere":          {func(u *inventory.Terms) { u.OpensAt = u.OpensAt.Local() }, true},
+		"opens within a ms":  {func(u *inventory.Terms) { u.OpensAt = u.OpensAt.Add(time.Millisecond - 1) }, true},
+		"opens before it":    {func(u *inventory.Terms) { u.OpensAt = u.OpensAt.Add(-1) }, false},
+		"closes within a ms": {func(u *inventory.Terms) { u.ClosesAt = u.ClosesAt.Add(1 - time.Millisecond) }, true},
+		"closes after it":    {func(u *inventory.Terms) { u.ClosesAt = u.ClosesAt.Add(1) }, false},
+		"is open":            {func(u *inventory.Terms) { u.OpensAt = time.Time{} }, false},
+		"never closes":       {func(u *inventory.Terms) { u.ClosesAt = time.Time{} }, false},
+		"another limit":      {func(u *inventory.Terms) { u.CustomerLimit = 3 }, false},
+		"sold":               {func(u *inventory.Terms) { u.Paused = false }, false},
+	} {
+		other := terms
+		tt.change(&other)
+		assert.Equal(t, tt.want, terms.SameTerms(other), name)
+		assert.Equal(t, tt.want, other.SameTerms(terms), name)
+	}
+	assert.True(t, inventory.Terms{}.SameTerms(inventory.Terms{OpensAt: time.Unix(0, 0)}), "open since 1970")
+}
+
 func TestTermsCheck(t *testing.T) {
 	t.Parallel()
 	last := time.UnixMilli(1 << 52)

@@ -81,6 +81,14 @@ var stockCases = []testCase{
 		a.audit()
 		b.audit()
 	}},
+	{"reads the terms", func(s *shelf) {
+		now := time.Now()
+		s.terms = inventory.Terms{CustomerLimit: 3, OpensAt: now.Add(-1), ClosesAt: now.Add(time.Hour + 1), Paused: true}
+		s.load(10)
+		assert.True(s.t, s.stock().SameTerms(s.terms), "%+v, want %+v", s.stock().Terms, s.terms)
+		s.on(inventory.Terms{})
+		assert.Equal(s.t, inventory.Terms{}, s.stock().Terms)
+	}},
 	{"reads none", func(s *shelf) {
 		stocks, err := s.repo.Stock(s.ctx)
 		require.NoError(s.t, err)

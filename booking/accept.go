@@ -43,10 +43,9 @@ import (
 //	order.ErrOutcomeUnknown    the order may be accepted: ask again with the same ID
 //
 // What may refuse the order later? Postgres, if Redis lost something; if units were
-// sold past Redis, as Book does where its counters are rebuilt faster than it can
-// commit, and SellDirect while Redis is down; or if since then the capacity or a limit
-// was lowered, or the sale paused or closed (Postgres's clock decides at the commit,
-// so a sale's last orders may come too late). Then the refusal is written, so that it
+// sold past Redis, as SellDirect does while Redis is down; or if since then the capacity
+// or a limit was lowered, or the sale paused or closed (Postgres's clock decides at the
+// commit, so a sale's last orders may come too late). Then the refusal is written, so that it
 // is final whoever asks, the units go back, and Receipt.Wait, Lookup and
 // Config.OnRefused tell it. The same ID books nothing any more. Only where a
 // constraint of your own rejects even the refusal, nothing is written: it is
@@ -258,7 +257,7 @@ func (e *acceptance) accept(ctx context.Context) (err error) {
 		e.begin()
 		return e.awaitDecision(ctx)
 	}
-	return e.decided(e.refuse(ctx, order.ErrUnavailable))
+	return e.decided(e.refuse(ctx, errDead))
 }
 
 // decided ends an order that was booked, or not, without being accepted.

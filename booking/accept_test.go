@@ -407,8 +407,7 @@ func TestARushOfAcceptsSellsExactlyTheCapacity(t *testing.T) {
 		var group, rebuilding sync.WaitGroup
 		answers := make(chan struct{}, buyers)
 		rebuilding.Go(func() {
-			// Twice both, so four times: who is told to deduct again a fifth time sells
-			// past Redis, and then what Redis has promised may not be there.
+			// Twice both, so four times: who is told to deduct again a fifth time gives up.
 			for n := 1; n <= buyers; n++ {
 				<-answers
 				if n%250 == 0 {

@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -48,8 +49,10 @@ type attempt struct {
 }
 
 const (
-	// maxAgain bounds how often deductions may turn out dead. A SKU that is
-	// rebuilt faster than we can commit is then sold past Redis.
+	// maxAgain bounds how often deductions may turn out dead. With SellDirect a SKU
+	// that is rebuilt faster than we can commit is then sold past Redis. Else it is not:
+	// a commit without a deduction can't be fenced, so that it might land after another
+	// process has refused the order.
 	maxAgain = 5
 
 	// maxResends bounds how often a commit with an unknown outcome is sent
@@ -57,6 +60,8 @@ const (
 	// can't be booked twice.
 	maxResends = 3
 )
+
+var errDead = fmt.Errorf("%w: the SKUs were rebuilt, or swept, %d times before the commit", inventory.ErrUnavailable, maxAgain)
 
 // run carries the request out.
 func (a *attempt) run(ctx context.Context) (order.Order, error) {
@@ -74,6 +79,9 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 			if known, booked, err := a.soldOut(ctx); known {
 				return booked, err
 			}
+		}
+		if again >= maxAgain && !a.s.direct() && a.s.config.WhenRedisDown != SellDirect {
+			return a.refuse(ctx, errDead)
 		}
 		var deductions []inventory.Deduction
 		if again < maxAgain && !a.s.direct() {

@@ -65,3 +65,36 @@ func TestManyDeadDeductions(t *testing.T) {
 		exact(t, shop)
 	})
 }
+
+// sweeps are orders whose deductions are fenced just before each commit.
+type sweeps struct{ order.Store }
+
+func (s sweeps) Commit(ctx context.Context, commits []order.Commit) ([]order.Outcome, []order.Counters, error) {
+	for _, c := range commits {
+		if len(c.Deductions) > 0 {
+			if _, _, err := s.Fence(ctx, c.Deductions); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return s.Store.Commit(ctx, commits)
+}
+
+// What turns out dead again and again is not sold past Redis: nobody could fence that,
+// so that it might land after another process has said "sold out".
+func TestDeadAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		shop := open(t, stores{inventory: s.inventory, orders: sweeps{s.orders}})
+		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
+		_, err := shop.Book(t.Context(), request("floor", 1))
+		require.ErrorIs(t, err, order.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, inventory.ErrUnavailable)
+		assert.Contains(t, err.Error(), "swept, 5 times")
+		_, err = shop.Order(t.Context(), request("floor", 1).ID)
+		require.ErrorIs(t, err, order.ErrNotFound)
+		_, err = book(open(t, s), request("floor", 2))
+		require.NoError(t, err)
+		exact(t, shop)
+	})
+}

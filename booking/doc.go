@@ -37,6 +37,7 @@
 //     context.DeadlineExceeded).
 //   - A SKU's counters are missing in Redis, as after an eviction or a restart, and are
 //     only just being rebuilt (inventory.ErrNotLoaded). Mostly the call waits for that.
+//     Or they were rebuilt five times before it got to its commit (inventory.ErrUnavailable).
 //   - A server refuses for a reason of its own: no memory or no disk, too many
 //     connections, a lock that somebody keeps.
 //   - A server refuses the login, or a call for want of a right: "permission denied",

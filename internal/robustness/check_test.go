@@ -20,6 +20,7 @@ const (
 	oversold        sort = "oversold"
 	lost            sort = "an acknowledged order is lost"
 	wrongOrder      sort = "an order that nobody asked for so"
+	wrongFeed       sort = "the feed is not what the ledger has"
 	wrongLedger     sort = "the ledger does not add up"
 	notExact        sort = "the books don't become exact"
 	stranded        sort = "units that nobody can buy"

@@ -64,7 +64,8 @@ type run struct {
 	pool                      *pgxpool.Pool
 
 	workers []*worker
-	admins  int // clients of this process
+	admins  int     // clients of this process
+	reader  *reader // by way of the proxy
 
 	mu       sync.Mutex
 	window   window
@@ -84,6 +85,10 @@ func (p plan) start(t testing.TB) *run {
 	r := p.on(t, servertest.StartRedis(t, "--appendonly", "yes"), servertest.StartPostgres(t))
 	r.redisProxy, r.postgresProxy = servertest.StartProxy(t, r.redis.Addr()), servertest.StartProxy(t, r.postgres.Addr())
 	r.job.Redis, r.job.Postgres = r.redisProxy.URL(r.job.Redis), r.postgresProxy.URL(r.job.Postgres)
+	behind, err := r.job.connect()
+	require.NoError(t, err)
+	t.Cleanup(behind.pool.Close)
+	r.reader = newReader(behind.orders.Feed, p.seed)
 	for range workers {
 		r.workers = append(r.workers, r.next())
 	}
@@ -264,11 +269,12 @@ func (p plan) play(t testing.TB) []problem {
 	r := p.start(t)
 	before := r.awaitTraffic()
 	ctx, stop := context.WithCancel(context.Background())
-	var turning sync.WaitGroup
-	turning.Go(func() { r.turn(ctx) })
+	var background sync.WaitGroup
+	background.Go(func() { r.turn(ctx) })
+	background.Go(func() { r.reader.follow(ctx) })
 	struck := r.strike()
 	stop()
-	turning.Wait()
+	background.Wait()
 	r.problems = append(r.problems, tooThin(before, struck)...)
 	for _, w := range r.workers {
 		if err := w.end(); err != nil {
@@ -296,6 +302,13 @@ func (r *run) judge() []problem {
 		return r.problems
 	}
 	h := r.history()
+	if r.reader != nil {
+		if err := r.reader.drain(); err != nil {
+			r.found(wrongFeed, "it can't be read: %v", err)
+		}
+		r.t.Logf("the feed was read by a reader that died %d times", r.reader.deaths)
+		r.problems = append(r.problems, r.reader.missed(h.ledger)...)
+	}
 	dir := filepath.Join(os.TempDir(), "lastunit-robustness", fmt.Sprintf("%s-seed-%d-%d", filepath.Base(r.t.Name()), r.plan.seed, os.Getpid()))
 	if r.plan.bug != "" {
 		dir = r.dir // nobody wants to look at it

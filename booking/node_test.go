@@ -155,6 +155,25 @@ func TestBesideANodeThatHangs(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("read", func(t *testing.T) {
+		s := onCluster(t, cluster)
+		s.strand("in flight ")
+		s.hang()
+		eventually(t, func() error { // a slow machine may need a second try
+			stocks, err := s.shop.Stocks(t.Context(), append(s.sick, s.healthy...)...)
+			require.NoError(t, err)
+			for i, stock := range stocks {
+				inFlight := int64(0)
+				if i >= len(s.sick) {
+					inFlight = 1
+				}
+				if stock.InFlight != inFlight || stock.Available != 1000-inFlight {
+					return fmt.Errorf("%d units in flight: %+v", inFlight, stock)
+				}
+			}
+			return nil
+		})
+	})
 	t.Run("reconciled", func(t *testing.T) {
 		s := onCluster(t, cluster)
 		resume := s.hang()

@@ -37,7 +37,7 @@ func (s *sale) repairs() {
 	s.supply.Epoch++
 	require.NoError(s.t, s.repo.Load(background(s.t), s.supply))
 	assert.Equal(s.t, inventory.Stock{
-		SKU: s.sku, Store: store, Epoch: s.supply.Epoch, Version: s.supply.Version, Supply: s.supply.Units,
+		SKU: s.sku, Store: store, Epoch: s.supply.Epoch, Version: s.supply.Version, Supply: s.supply.Units, Terms: s.supply.Terms,
 	}, s.stock())
 	assert.Equal(s.t, int64(1), s.deduct("after the repair").Seq)
 }

@@ -28,13 +28,11 @@ import (
 // order's last field and the error's facts, and leave exact books behind. Redis
 // is wiped, rolled back and left uninformed on the way, which must not show.
 //
-// SEED=n plays walk n alone; WALKS=n plays so many.
+// SEED=n plays walk n alone; WALKS=n plays so many. Without them it is a few thousand
+// other ones each time: all tests together have ten minutes on two cores.
 func TestLifeEmbedded(t *testing.T) {
 	t.Parallel()
-	seed, walks := lifeSeed(t, 10_000)
-	if testing.Short() {
-		walks = min(walks, 1000)
-	}
+	seed, walks := lifeSeed(t, 3000)
 	var next atomic.Uint64
 	var operations atomic.Int64
 	start := time.Now()
@@ -62,7 +60,7 @@ func TestLifeEmbedded(t *testing.T) {
 // On servers, time is theirs: nothing happens at the very moment of a boundary.
 func TestLifeReal(t *testing.T) {
 	t.Parallel()
-	seed, walks := lifeSeed(t, 240)
+	seed, walks := lifeSeed(t, 120)
 	var next atomic.Uint64
 	var operations atomic.Int64
 	start := time.Now()

@@ -3,7 +3,6 @@ package order_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -44,14 +43,7 @@ var queryModes = map[string]func(*pgxpool.Config){
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	odd := func(c *pgxpool.Config) {
-		for name, value := range oddSettings {
-			set(name, value)(c)
-		}
-	}
-	settings := maps.Clone(queryModes)
-	settings["OddSettings"] = odd
-	for name, configure := range settings {
+	for name, configure := range queryModes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store, _ := newStore(t, configure)
@@ -113,13 +105,13 @@ func newRole(t testing.TB, database, grants string) (url string) {
 	return as(t, database, role)
 }
 
-func TestOrdinaryRole(t *testing.T) {
+func TestOrdinaryRoleWithOddSettings(t *testing.T) {
 	t.Parallel()
 	database := newDatabase(t)
 	url := newRole(t, database, readmeGrants(t, false))
-	// The odd defaults once more, now of the role.
+	// Its defaults are odd, too.
 	for name, value := range oddSettings {
-		execute(t, database, fmt.Sprintf("alter role role_testordinaryrole set %s = '%s'", name, value))
+		execute(t, database, fmt.Sprintf("alter role role_testordinaryrolewithoddsettings set %s = '%s'", name, value))
 	}
 	store := order.NewPostgres(newPool(t, url))
 	ordertest.Run(t, func(testing.TB) order.Store { return store })

@@ -295,7 +295,7 @@ func (a *attempt) restoreAfterPush(ctx context.Context, deductions []inventory.D
 
 // restore gives back those of the deductions that there are.
 func (a *attempt) restore(ctx context.Context, deductions []inventory.Deduction, push bool) {
-	held := slices.DeleteFunc(thoseThere(deductions), func(d inventory.Deduction) bool { return a.s.shelf.isCut(d.SKU) }) // the sweep does it
+	held := slices.DeleteFunc(thoseThere(deductions), func(d inventory.Deduction) bool { return a.s.isCut(d.SKU) }) // the sweep does it
 	if len(held) == 0 {
 		return
 	}

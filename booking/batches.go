@@ -119,8 +119,9 @@ const settlesAtOnce = 32
 // settle tells Redis what Postgres decided about a SKU.
 func (s *Service) settle(ctx context.Context, at *settlement) {
 	sku := at.counters.SKU
-	if s.shelf.isCut(sku) {
-		return // it has the supply before it is asked again, and a sweep does the rest
+	if s.isCut(sku) {
+		s.misses(sku)
+		return // a sweep does the rest
 	}
 	ctx, cancel := context.WithTimeout(ctx, hangsAfter)
 	defer cancel()
@@ -131,6 +132,9 @@ func (s *Service) settle(ctx context.Context, at *settlement) {
 		err = s.reload(ctx, sku, at.counters.Epoch, err.Error())
 	}
 	if err != nil {
+		if at.push {
+			s.misses(sku)
+		}
 		s.warn(ctx, sku, "lastunit: could not settle; the sweep does it", "error", err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 // every call has failed for a while, or none has returned for a longer one. While it is
 // open the server is asked in the background only, now and then, as long as somebody
 // wants to buy or Run does its work; it closes when that went well several times in a
-// row. There is one for Postgres, and one for Redis of each SKU, as a cluster may lose
-// one of its nodes.
+// row. There is one for Postgres, one for each server that Redis is spread over, and one
+// for Redis of each SKU: see tryRedis.
 type circuit struct {
 	troubled atomic.Bool  // it is open, or the last call failed
 	waiting  atomic.Int64 // calls under way, of those that enter
@@ -25,6 +25,8 @@ type circuit struct {
 	next    time.Time     // when the server is asked next
 	pause   time.Duration // before that, after it failed
 	well    int           // how often in a row it went well
+	opened  time.Time     // when it opened last
+	told    time.Time     // when it was told last that it is open
 	closed  time.Time     // when it closed last
 	because error
 }
@@ -37,13 +39,17 @@ const (
 	tryTimeout = time.Second
 	closeAfter = 3 // times that it went well in a row
 
+	// tellEvery is how often it is told that it is still open.
+	tellEvery = time.Minute
+
 	// calmAfter is how long it has to stay closed until what was is forgotten: if it
 	// opens sooner, it stays open for longer, so that it doesn't go on and off.
 	calmAfter = 10 * time.Second
 )
 
 // fails takes note of a call that failed, and says whether the circuit opened by it.
-func (c *circuit) fails(at time.Time, because error) (opened bool) {
+// Where nothing else was answered since that call began, all of its time counts.
+func (c *circuit) fails(began, at time.Time, because error) (opened bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open {
@@ -51,6 +57,9 @@ func (c *circuit) fails(at time.Time, because error) (opened bool) {
 	}
 	if c.since.IsZero() {
 		c.since = at
+		if c.heard.Load() <= sinceStart(began) {
+			c.since = began
+		}
 		c.troubled.Store(true)
 	}
 	if at.Sub(c.since) < openAfter {
@@ -67,6 +76,20 @@ func (c *circuit) opens(at time.Time, because error) {
 		c.pause = firstPause
 	}
 	c.open, c.because, c.well, c.next = true, because, 0, at.Add(c.pause)
+	c.opened, c.told = at, at
+}
+
+// trip opens it although none of its own calls has failed, and says whether it was
+// closed until now.
+func (c *circuit) trip(at time.Time, because error) (opened bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open {
+		return false
+	}
+	c.troubled.Store(true)
+	c.opens(at, because)
+	return true
 }
 
 var errHangs = fmt.Errorf("no call has returned for %v", hangsAfter)
@@ -97,14 +120,7 @@ func (c *circuit) hangs(at time.Time, because error) (opened bool) {
 	if c.waiting.Load() == 0 || sinceStart(at)-c.heard.Load() < int64(hangsAfter) {
 		return false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open {
-		return false
-	}
-	c.troubled.Store(true)
-	c.opens(at, because)
-	return true
+	return c.trip(at, because)
 }
 
 // works takes note of a call that the server answered.
@@ -138,13 +154,19 @@ func (c *circuit) check(at time.Time) (try bool, because error) {
 }
 
 // cut says whether it is open.
-func (c *circuit) cut() bool {
+func (c *circuit) cut() bool { return c.whyCut() != nil }
+
+// whyCut says why it is open, nil if it is not.
+func (c *circuit) whyCut() error {
 	if !c.troubled.Load() {
-		return false
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.open
+	if !c.open {
+		return nil
+	}
+	return c.because
 }
 
 // tried takes note of how it went in the background, and says whether the circuit
@@ -161,14 +183,45 @@ func (c *circuit) tried(at time.Time, err error) (closed bool) {
 	if c.well++; c.well < closeAfter {
 		return false
 	}
-	c.open, c.since, c.closed = false, time.Time{}, at
-	c.troubled.Store(false)
+	c.closes(at)
 	return true
 }
 
+// closes lets everybody ask again. Its caller holds mu.
+func (c *circuit) closes(at time.Time) {
+	c.open, c.since, c.closed = false, time.Time{}, at
+	c.troubled.Store(false)
+}
+
+// forget closes it as nobody is going to ask that server again, and says whether it was
+// open. One that is being tried is left alone.
+func (c *circuit) forget(at time.Time) (closed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open || c.next.IsZero() {
+		return false
+	}
+	c.closes(at)
+	return true
+}
+
+// lasts is for how long it has been open, and whether it is time to tell that again.
+func (c *circuit) lasts(at time.Time) (so time.Duration, tell bool) {
+	if !c.troubled.Load() {
+		return 0, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open || at.Sub(c.told) < tellEvery {
+		return 0, false
+	}
+	c.told = at
+	return at.Sub(c.opened), true
+}
+
 // tryAgain asks a server in the background, for as long as that goes well, and says so
-// if its circuit closes by that.
-func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, closes func()) {
+// if its circuit closes by that, and after how long.
+func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, closes func(after time.Duration)) {
 	s.inHand.enter()
 	go func() {
 		defer s.inHand.leave()
@@ -177,7 +230,7 @@ func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, closes f
 			err := ask(ctx)
 			cancel()
 			if c.tried(time.Now(), err) {
-				closes()
+				closes(c.lasted())
 				return
 			}
 			if err != nil {
@@ -188,16 +241,9 @@ func (s *Service) tryAgain(c *circuit, ask func(context.Context) error, closes f
 	}()
 }
 
-// askAgain asks the servers again whose circuits are open, also where nobody wants to
-// buy: else the next buyers would be refused, however long ago that was.
-func (s *Service) askAgain(context.Context) (did bool, _ error) {
-	_ = s.tryPostgres(time.Now()) // nobody here wants to buy
-	if s.cutOff.Load() == 0 {
-		return false, nil
-	}
-	s.shelf.skus.Range(func(sku, at any) bool {
-		_ = s.tryRedis(sku.(string), at.(*spot), time.Now())
-		return true
-	})
-	return false, nil
+// lasted is for how long it was open, once it is closed.
+func (c *circuit) lasted() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed.Sub(c.opened)
 }

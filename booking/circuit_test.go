@@ -13,7 +13,7 @@ import (
 func (c *circuit) breaks(t *testing.T, at time.Time, because error) time.Time {
 	t.Helper()
 	for range 100 {
-		if c.fails(at, because) {
+		if c.fails(at, at, because) {
 			return at
 		}
 		at = at.Add(10 * time.Millisecond)
@@ -39,21 +39,21 @@ func TestCircuit(t *testing.T) {
 	at, gone := time.Now(), errors.New("gone")
 	var c circuit
 	for i := range 1000 { // one call in two fails
-		assert.False(t, c.fails(at.Add(time.Duration(i)*openAfter), gone))
+		assert.False(t, c.fails(at.Add(time.Duration(i)*openAfter), at.Add(time.Duration(i)*openAfter), gone))
 		c.works()
 	}
-	assert.False(t, c.fails(at, gone))
+	assert.False(t, c.fails(at, at, gone))
 	for range 1000 { // one lost connection, and all who waited for it
-		assert.False(t, c.fails(at.Add(openAfter-1), gone))
+		assert.False(t, c.fails(at.Add(openAfter-1), at.Add(openAfter-1), gone))
 	}
 	try, because := c.check(at.Add(openAfter - 1))
 	assert.NoError(t, because)
 	assert.False(t, try)
 	assert.False(t, c.cut())
 
-	assert.True(t, c.fails(at.Add(openAfter), gone))
+	assert.True(t, c.fails(at.Add(openAfter), at.Add(openAfter), gone))
 	assert.True(t, c.cut())
-	assert.False(t, c.fails(at.Add(2*openAfter), gone), "it is open")
+	assert.False(t, c.fails(at.Add(openAfter), at.Add(2*openAfter), gone), "it is open")
 	c.works() // of one that was under way
 	try, because = c.check(at.Add(openAfter))
 	assert.ErrorIs(t, because, gone)
@@ -119,4 +119,56 @@ func TestCircuitOfWhatHangs(t *testing.T) {
 	assert.False(t, c.hangs(at.Add(time.Hour), silent), "nobody asks")
 	c.enter(at.Add(time.Hour))
 	assert.False(t, c.hangs(at.Add(time.Hour), silent), "it begins only now")
+}
+
+// A call that failed slowly says as much as several that failed at once, unless another
+// one was answered meanwhile.
+func TestCircuitOfACallThatFailsSlowly(t *testing.T) {
+	at, gone := time.Now(), errors.New("gone")
+	var c circuit
+	c.enter(at)
+	c.enter(at)
+	c.leave(true)
+	assert.False(t, c.fails(at, at.Add(openAfter), gone), "the other one was answered")
+	c.works()
+	at = time.Now().Add(time.Second)
+	assert.True(t, c.fails(at, at.Add(openAfter), gone))
+}
+
+// It is told once a minute that it is still open.
+func TestCircuitThatStaysOpen(t *testing.T) {
+	at, gone := time.Now(), errors.New("gone")
+	var c circuit
+	_, tell := c.lasts(at)
+	assert.False(t, tell, "it is closed")
+	require.True(t, c.trip(at, gone))
+	assert.False(t, c.trip(at, gone), "it is open")
+	_, tell = c.lasts(at.Add(tellEvery - 1))
+	assert.False(t, tell, "it was told that it opened")
+	for minutes := range 3 {
+		at := at.Add(time.Duration(minutes+1) * tellEvery)
+		lasts, tell := c.lasts(at)
+		assert.True(t, tell)
+		assert.Equal(t, time.Duration(minutes+1)*tellEvery, lasts)
+		_, tell = c.lasts(at.Add(tellEvery - 1))
+		assert.False(t, tell, "it was told")
+	}
+	c.mends(t, at.Add(5*time.Minute))
+	assert.GreaterOrEqual(t, c.lasted(), 5*time.Minute)
+	_, tell = c.lasts(at.Add(time.Hour))
+	assert.False(t, tell, "it is closed")
+}
+
+// A server that nothing is on any more is forgotten, unless somebody is asking it.
+func TestCircuitIsForgotten(t *testing.T) {
+	at, gone := time.Now(), errors.New("gone")
+	var c circuit
+	assert.False(t, c.forget(at), "it is closed")
+	require.True(t, c.trip(at, gone))
+	try, _ := c.check(at.Add(time.Hour))
+	require.True(t, try)
+	assert.False(t, c.forget(at.Add(time.Hour)), "somebody tries")
+	assert.False(t, c.tried(at.Add(time.Hour), gone))
+	assert.True(t, c.forget(at.Add(time.Hour)))
+	assert.False(t, c.cut())
 }

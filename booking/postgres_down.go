@@ -21,12 +21,12 @@ func (s *Service) heard(err error) {
 	s.postgres.leave(answered)
 	if answered {
 		s.postgres.works()
-	} else if s.postgres.fails(time.Now(), err) {
+	} else if now := time.Now(); s.postgres.fails(now, now, err) {
 		s.log.Warn(postgresSilent, "error", err)
 	}
 }
 
-const postgresSilent = "lastunit: Postgres does not answer; it is asked in the background only"
+const postgresSilent = "lastunit: Postgres does not answer: callers are refused until it does"
 
 // withoutPostgres is the error if Postgres has not answered for a while.
 func (s *Service) withoutPostgres() error {
@@ -48,7 +48,7 @@ func (s *Service) tryPostgres(now time.Time) (because error) {
 		s.tryAgain(&s.postgres, func(ctx context.Context) error {
 			_, err := s.config.Orders.Counters(ctx, "lastunit") // whether or not it is a SKU
 			return err
-		}, func() { s.log.Info("lastunit: Postgres answers again") })
+		}, func(after time.Duration) { s.log.Info("lastunit: Postgres answers again", "after", after) })
 	}
 	return because
 }

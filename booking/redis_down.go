@@ -18,11 +18,15 @@ const (
 	// inventory.ErrUnavailable: nothing is sold until Redis is back. That spares
 	// Postgres a rush that it may not be made for. Callers are refused at once after
 	// 200 ms in which every call failed, or 5 seconds in which none returned; those
-	// under way by then wait for as long as they are ready to.
+	// under way by then wait for as long as they are ready to. When a call fails is the
+	// client's to say: go-redis gives a Redis that refuses connections up after some 2
+	// seconds, unless its settings say otherwise (see the documentation of package
+	// inventory).
 	Refuse RedisDown = iota
 
 	// SellDirect sells through Postgres alone, as with Config.Inventory left nil.
-	// Accept is Book with a Receipt then. What is left is in Redis before it is
+	// Accept is Book with a Receipt then. Callers wait for Redis half a second at
+	// most, until it has not answered for so long. What is left is in Redis before it is
 	// asked again. An order ID that another process had in hand as Redis went may
 	// be told "sold out" here and be booked there, if units come back in that moment.
 	SellDirect
@@ -34,13 +38,15 @@ const redisPatience = 500 * time.Millisecond
 
 var errTooLong = fmt.Errorf("%w: no answer within %v", inventory.ErrUnavailable, redisPatience)
 
-// askRedis runs a call about a SKU that needs Redis, unless its circuit is open.
+// askRedis runs a call about a SKU that needs Redis, unless a circuit on the way is open.
+// There is one for each server, so that one SKU's callers find out for those of all
+// others on it; and one for each SKU, as one alone may be in trouble.
 func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) error {
 	at, began := s.shelf.spot(sku), time.Now()
-	if at.circuit.hangs(began, errHangs) {
-		s.cuts(ctx, sku, errHangs)
-	}
-	if because := s.tryRedis(sku, at, began); because != nil {
+	on := s.places.of(ctx, sku)
+	at.on.Store(on)
+	if because := s.tryRedis(ctx, sku, at, on, began); because != nil {
+		at.missed.Add(1) // it may be sold past Redis
 		return fmt.Errorf("%w: SKU %q: it has not answered for a while: %w", inventory.ErrUnavailable, sku, because)
 	}
 	patient := ctx
@@ -49,46 +55,101 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 		patient, cancel = context.WithTimeout(ctx, redisPatience)
 		defer cancel()
 	}
+	on.circuit.enter(began)
 	at.circuit.enter(began)
-	err := call(patient)
+	err := s.catchUp(patient, sku, at)
+	if err == nil {
+		err = call(patient)
+	}
 	answered := !errors.Is(err, inventory.ErrUnavailable) && !isContext(err)
 	if !answered && patient.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w: SKU %q: %w", errTooLong, sku, err)
 	}
 	at.circuit.leave(answered)
-	switch {
+	on.circuit.leave(answered)
+	switch now := time.Now(); {
 	case answered:
 		at.circuit.works()
-	case ctx.Err() == nil || time.Since(began) >= redisPatience: // else the caller has left too soon to know
-		if at.circuit.fails(time.Now(), err) {
-			s.cuts(ctx, sku, err)
-		}
+		on.circuit.works()
+	case ctx.Err() != nil && now.Sub(began) < redisPatience: // the caller has left too soon to know
+	case on.circuit.fails(began, now, err):
+		s.cutsPlace(ctx, on, sku, err)
+	case !on.circuit.cut() && at.circuit.fails(began, now, err):
+		s.cuts(ctx, sku, err)
 	}
 	return err
 }
 
-// cuts takes note of a circuit that has opened.
+// cuts takes note of a SKU's own circuit that has opened.
 func (s *Service) cuts(ctx context.Context, sku string, because error) {
 	s.cutOff.Add(1)
-	s.log.WarnContext(ctx, "lastunit: Redis does not answer; it is asked in the background only", "sku", sku, "error", because)
+	s.log.WarnContext(ctx, "lastunit: Redis does not answer about a SKU: "+s.meanwhile(), "sku", sku, "error", because)
+}
+
+// meanwhile is what happens while Redis does not answer.
+func (s *Service) meanwhile() string {
+	if s.config.WhenRedisDown == SellDirect {
+		return "Postgres alone sells until it does"
+	}
+	return "callers are refused until it does"
 }
 
 // tryRedis says why Redis is not to be asked about a SKU, nil if it is, and tries it
 // where it is time to.
-func (s *Service) tryRedis(sku string, at *spot, now time.Time) (because error) {
+func (s *Service) tryRedis(ctx context.Context, sku string, at *spot, on *place, now time.Time) (because error) {
+	if because := s.tryPlace(ctx, on, sku, now); because != nil {
+		return because
+	}
+	if at.circuit.hangs(now, errHangs) {
+		s.cuts(ctx, sku, errHangs)
+	}
 	try, because := at.circuit.check(now)
 	if try {
-		s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, func() {
+		s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, func(after time.Duration) {
 			s.cutOff.Add(-1)
-			s.log.Info("lastunit: Redis answers again", "sku", sku)
+			s.log.Info("lastunit: Redis answers again about a SKU", "sku", sku, "after", after)
 		})
 	}
 	return because
 }
 
+// isCut says whether Redis is not to be asked about a SKU at the moment.
+func (s *Service) isCut(sku string) bool {
+	at := s.shelf.spot(sku)
+	if s.cutOff.Load() == 0 || at == nil {
+		return false
+	}
+	on := at.on.Load()
+	return on != nil && on.circuit.cut() || at.circuit.cut()
+}
+
 // without says whether Redis has no say about a SKU at the moment.
 func (s *Service) without(sku string) bool {
-	return s.direct() || s.config.WhenRedisDown == SellDirect && s.shelf.isCut(sku)
+	return s.direct() || s.config.WhenRedisDown == SellDirect && s.isCut(sku)
+}
+
+// misses takes note that Redis did not hear of a supply: it does before it is asked
+// again.
+func (s *Service) misses(sku string) {
+	if at := s.shelf.spot(sku); at != nil {
+		at.missed.Add(1)
+	}
+}
+
+// catchUp brings Redis the supply of a SKU if it has missed one. Else it might promise
+// units to an accepted order that Postgres has sold meanwhile.
+func (s *Service) catchUp(ctx context.Context, sku string, at *spot) error {
+	if at.missed.Load() == at.caughtUp.Load() {
+		return nil // as nearly always
+	}
+	return s.joinedCall(ctx, &s.catchUps, sku, func(ctx context.Context) error {
+		missed := at.missed.Load()
+		err := s.bringToRedis(ctx, sku)
+		if err == nil {
+			at.caughtUp.Store(missed)
+		}
+		return err
+	})
 }
 
 // bringToRedis brings the supply to Redis as Postgres has it.

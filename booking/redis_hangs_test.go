@@ -83,28 +83,40 @@ func TestLosersWhileRedisHangs(t *testing.T) {
 	assert.Equal(t, order.Confirmed, o.Status)
 }
 
-// With SellDirect an order waits for Redis once, not for each of its lines.
-func TestManyLinesWhileRedisHangs(t *testing.T) {
+// With SellDirect an order waits for Redis once, not for each of its lines; and one order
+// does, not one for each SKU.
+func TestManySKUsWhileRedisHangs(t *testing.T) {
 	t.Parallel()
 	s, server := onPrivateRedis(t)
-	shop := sellsDirect(t, s)
 	const skus = 40
 	var items []order.Item
 	r := request("row", 1)
 	r.Lines = nil
 	for i := range skus {
 		sku := fmt.Sprint("row-", i)
-		items = append(items, order.Item{SKU: sku, Capacity: 1})
+		items = append(items, order.Item{SKU: sku, Capacity: 2})
 		r.Lines = append(r.Lines, order.Line{SKU: sku, Quantity: 1})
 	}
-	require.NoError(t, shop.PutOnSale(t.Context(), items...))
+	require.NoError(t, sellsDirect(t, s).PutOnSale(t.Context(), items...))
 	server.Pause()
 	// 40 times half a second would be too long.
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	o, err := shop.Book(ctx, r)
-	require.NoError(t, err)
-	assert.Len(t, o.Lines, skus)
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	t.Run("in one order", func(t *testing.T) {
+		o, err := sellsDirect(t, s).Book(soon(), r)
+		require.NoError(t, err)
+		assert.Len(t, o.Lines, skus)
+	})
+	t.Run("in an order each", func(t *testing.T) {
+		shop, ctx := sellsDirect(t, s), soon()
+		for i, item := range items {
+			_, err := shop.Book(ctx, request(item.SKU, i))
+			require.NoError(t, err)
+		}
+	})
 }
 
 // journal is what was logged.

@@ -103,12 +103,17 @@ const bringPatience = time.Second
 // there is nothing to push to. What fails now is made good by Run.
 func (s *Service) bring(ctx context.Context, c order.Counters) {
 	s.shelf.observeCounters(c)
-	if s.direct() || s.shelf.isCut(c.SKU) { // it has the supply before it is asked again
+	if s.direct() {
+		return
+	}
+	if s.isCut(c.SKU) {
+		s.misses(c.SKU)
 		return
 	}
 	err := s.briefly(ctx, func(ctx context.Context) error { return s.push(ctx, c) })
 	if err != nil {
-		s.warn(ctx, c.SKU, "lastunit: a supply did not reach the inventory; the next check brings it", "version", c.Version, "error", err)
+		s.misses(c.SKU)
+		s.warn(ctx, c.SKU, "lastunit: Redis did not hear what is left of a SKU; it will before it is asked again", "version", c.Version, "error", err)
 	}
 }
 

@@ -121,15 +121,17 @@ type Service struct {
 	asking chan struct{} // has an element for each call of BeforeExpire
 	asked  sync.Map      // order IDs that it is being asked about
 
-	postgres circuit      // of the way there; see spot for Redis
-	cutOff   atomic.Int64 // SKUs whose circuit is open
+	postgres circuit      // of the way there
+	places   places       // where Redis is, with the circuits of the way there; see spot too
+	cutOff   atomic.Int64 // places, and SKUs, whose circuit is open
 
 	warned sync.Map // when each warning was given last, as sinceStart
 
-	joins   *joins
-	names   *names             // of attempts
-	reloads singleflight.Group // by SKU
-	meets   singleflight.Group // by SKU: the first time that this process meets it
+	joins    *joins
+	names    *names             // of attempts
+	reloads  singleflight.Group // by SKU
+	catchUps singleflight.Group // likewise
+	meets    singleflight.Group // by SKU: the first time that this process meets it
 
 	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // see lane
 	changes *gather.Gather[order.Change, order.Changed]
@@ -188,7 +190,8 @@ func New(config Config) (*Service, error) {
 	if config.Backlog == 0 {
 		config.Backlog = defaultBacklog
 	}
-	s := &Service{config: config, log: config.Logger, joins: newJoins(), names: newNames(), asking: make(chan struct{}, maxAsking)}
+	locator, _ := config.Inventory.(inventory.Locator)
+	s := &Service{config: config, places: places{locator: locator}, log: config.Logger, joins: newJoins(), names: newNames(), asking: make(chan struct{}, maxAsking)}
 	for lane := range s.commits {
 		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
 	}

@@ -22,6 +22,11 @@ type spot struct {
 	now     atomic.Pointer[life]
 	soldOut atomic.Pointer[soldOut] // nil unless it is known to be
 	circuit circuit                 // of the way to Redis
+	on      atomic.Pointer[place]   // where it was when Redis was asked last; nil if it never was
+
+	// missed is how often Redis did not hear of a supply, and caughtUp what that was when
+	// it was brought one.
+	missed, caughtUp atomic.Int64
 
 	learning atomic.Bool // somebody finds out whether it is sold out
 	orderIDs orderIDs    // of who is learning
@@ -135,15 +140,6 @@ func (s *shelf) observeCounters(counters ...order.Counters) {
 			s.spot(c.SKU).open()
 		}
 	}
-}
-
-// isCut says whether Redis is not to be asked about a SKU.
-func (s *shelf) isCut(sku string) bool {
-	at := s.spot(sku)
-	if at == nil {
-		return false
-	}
-	return at.circuit.cut()
 }
 
 // open forgets that the SKU was sold out, and sees to it that nobody who asked

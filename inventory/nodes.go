@@ -103,6 +103,17 @@ func (r *Redis) clientOf(ctx context.Context, sku string) *redis.Client {
 	return client
 }
 
+var _ Locator = (*Redis)(nil)
+
+// Locate implements Locator, for a client of a cluster, or of a Ring.
+func (r *Redis) Locate(ctx context.Context, sku string) string {
+	client := r.clientOf(ctx, sku)
+	if client == nil {
+		return ""
+	}
+	return client.Options().Addr
+}
+
 // nodeOf is the node that has a SKU now. Where that can't be told, all share one.
 func (r *Redis) nodeOf(ctx context.Context, sku string) *node {
 	if r.nodes.client == nil {

@@ -117,6 +117,16 @@ type InventoryRepository interface {
 	Stock(ctx context.Context, skus ...string) ([]Stock, error)
 }
 
+// Locator is an InventoryRepository that is spread over several servers, as [Redis] is
+// on a cluster. Each of them may fail alone: what was found out about one of its SKUs
+// then holds for the others on it.
+type Locator interface {
+	// Locate names the server that has a SKU's counters now, as host:port. It is empty if
+	// there is only one, or nobody knows which it is. It sends nothing, but waits once
+	// until it is known where SKUs are.
+	Locate(ctx context.Context, sku string) string
+}
+
 // Supply is what the order store tells the repository may be deducted.
 type Supply struct {
 	SKU      string

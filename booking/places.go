@@ -1,0 +1,107 @@
+package booking
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/lastunit/lastunit/inventory"
+)
+
+// place is a server that Redis is spread over.
+type place struct {
+	name    string // empty if there is only one, or nobody knows which it is
+	circuit circuit
+}
+
+// places are all of them that SKUs are, or were, on. The zero value is for one server.
+type places struct {
+	locator inventory.Locator // nil if there is only one
+	one     place
+	all     sync.Map // of *place, by name
+}
+
+// of is the place of a SKU now: a failover or a resharding moves it.
+func (p *places) of(ctx context.Context, sku string) *place {
+	if p.locator == nil {
+		return &p.one
+	}
+	name := p.locator.Locate(ctx, sku)
+	if name == "" {
+		return &p.one
+	}
+	if at, there := p.all.Load(name); there {
+		return at.(*place)
+	}
+	at, _ := p.all.LoadOrStore(name, &place{name: name})
+	return at.(*place)
+}
+
+// each calls do with every place.
+func (p *places) each(do func(*place)) {
+	do(&p.one)
+	p.all.Range(func(_, at any) bool {
+		do(at.(*place))
+		return true
+	})
+}
+
+// cutsPlace takes note of a server's circuit that has opened.
+func (s *Service) cutsPlace(ctx context.Context, on *place, sku string, because error) {
+	s.cutOff.Add(1)
+	s.log.WarnContext(ctx, "lastunit: Redis does not answer: "+s.meanwhile(), on.named("sku", sku, "error", because)...)
+}
+
+// named are the attributes of a line in the log, with the name of the server before them.
+func (p *place) named(attributes ...any) []any {
+	if p.name == "" {
+		return attributes
+	}
+	return append([]any{"server", p.name}, attributes...)
+}
+
+// tryPlace says why a server is not to be asked, nil if it is, and tries it with one of
+// its SKUs where it is time to.
+func (s *Service) tryPlace(ctx context.Context, on *place, sku string, now time.Time) (because error) {
+	if on.circuit.hangs(now, errHangs) {
+		s.cutsPlace(ctx, on, sku, errHangs)
+	}
+	try, because := on.circuit.check(now)
+	if try {
+		s.tryAgain(&on.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, func(after time.Duration) {
+			s.cutOff.Add(-1)
+			s.log.Info("lastunit: Redis answers again", on.named("after", after)...)
+		})
+	}
+	return because
+}
+
+// askAgain asks the servers again whose circuits are open, also where nobody wants to
+// buy: else the next buyers would be refused, however long ago that was.
+func (s *Service) askAgain(ctx context.Context) (did bool, _ error) {
+	now := time.Now()
+	_ = s.tryPostgres(now) // nobody here wants to buy
+	if lasts, tell := s.postgres.lasts(now); tell {
+		s.log.WarnContext(ctx, "lastunit: Postgres still does not answer", "for", lasts, "error", s.postgres.whyCut())
+	}
+	if s.cutOff.Load() == 0 {
+		return false, nil
+	}
+	inUse := make(map[*place]bool)
+	s.shelf.skus.Range(func(key, at any) bool {
+		sku, spot := key.(string), at.(*spot)
+		on := s.places.of(ctx, sku)
+		inUse[on] = true
+		_ = s.tryRedis(ctx, sku, spot, on, now)
+		return true
+	})
+	s.places.each(func(on *place) {
+		if !inUse[on] && on.circuit.forget(now) {
+			s.cutOff.Add(-1) // all that was on it is elsewhere
+		}
+		if lasts, tell := on.circuit.lasts(now); tell {
+			s.log.WarnContext(ctx, "lastunit: Redis still does not answer", on.named("for", lasts, "error", on.circuit.whyCut())...)
+		}
+	})
+	return false, nil
+}

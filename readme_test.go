@@ -41,9 +41,9 @@ func start(ctx context.Context, pool *pgxpool.Pool, work *sync.WaitGroup) (*book
 	}
 	work.Go(func() { _ = shop.Run(ctx) }) // in every process; work is a sync.WaitGroup
 
-	err = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1000})
+	err = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1000}) // nothing new if it is there, just so
 	if errors.Is(err, order.ErrAlreadyOnSale) {
-		err = nil // it was changed since: what is there counts; of several items none was made
+		err = nil // it was changed since the last start, and stays as it is; with several items in one call none is made
 	}
 	return shop, err
 }
@@ -142,12 +142,12 @@ func publish(ctx context.Context, shop *booking.Service, cursor order.Cursor, se
 }
 
 func beforeTheSale(ctx context.Context, shop *booking.Service) error {
-	findings, err := shop.Check(ctx) // an error: a server does not answer
-	if err != nil {
-		return err
-	}
+	findings, err := shop.Check(ctx)
 	for _, finding := range findings {
 		log.Print(finding) // what it is, what it means, what to do
+	}
+	if err != nil {
+		return err // a server does not answer
 	}
 	return findings.Err() // the problems among them; the others are only worth knowing
 }

@@ -135,7 +135,7 @@ func (s *Service) settle(ctx context.Context, at *settlement) {
 		if at.push {
 			s.misses(sku)
 		}
-		s.warn(ctx, sku, "lastunit: could not settle; the sweep does it", "error", err)
+		s.warn(ctx, sku, "lastunit: Redis did not hear that units were sold; the sweep tells it", "error", err)
 	}
 }
 

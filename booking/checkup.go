@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
 )
 
 // Check says what is wrong before the sale begins, and changes nothing. Call it once
@@ -18,16 +19,17 @@ import (
 // the settings of the client and the pool:
 //
 //	findings, err := shop.Check(ctx)
-//	if err != nil {
-//		return err // a server does not answer
-//	}
 //	for _, finding := range findings {
 //		log.Print(finding)
+//	}
+//	if err != nil {
+//		return err // a server does not answer; what the other one says is in the findings
 //	}
 //	return findings.Err()
 //
 // A Problem breaks a promise, or stops the sale: a replica, fsync off, keys that may be
-// evicted, a right that is missing, tables that are not there (order.ErrNotMigrated).
+// evicted, a right that is missing, tables that are not there (order.ErrNotMigrated),
+// another database that sells under the same keys in Redis.
 // A Notice is worth knowing; what could not be asked is one, as Check needs no rights
 // beyond those that selling needs. An Inventory or Orders that is no inventory.Checker,
 // such as those in memory, has nothing to say.
@@ -57,13 +59,44 @@ func (s *Service) Check(ctx context.Context) (inventory.Findings, error) {
 		found = append(found, inventory.Finding{
 			Severity: inventory.Notice, Where: "Redis", What: "connection", Found: "dead", Err: fastErr,
 			Means:  "PostgreSQL alone sells until it answers (SellDirect): " + fastErr.Error(),
-			Advice: "bring it back",
+			Advice: "bring it back, or compare address, port and TLS in redis.Options with its own",
 		})
 		fastErr = nil
 	}
 	found = append(found, compareClocks(fast.Clocks, durable.Clocks)...)
+	if fastErr == nil && durableErr == nil && found.Err() == nil && !s.direct() {
+		found = append(found, s.checkPrefix(ctx)...)
+	}
 	slices.SortStableFunc(found, func(a, b inventory.Finding) int { return -strings.Compare(string(a.Severity), string(b.Severity)) })
 	return found, errors.Join(fastErr, durableErr)
+}
+
+// checkPrefix looks whether another order store uses the same keys in Redis: each of the
+// two would rebuild what the other one has, again and again. It finds nothing where a
+// side does not answer.
+func (s *Service) checkPrefix(ctx context.Context) (found inventory.Findings) {
+	page, err := s.config.Orders.Scan(ctx, order.AllPartitions, "", checkPage)
+	if err != nil || len(page) == 0 {
+		return nil
+	}
+	skus := make([]string, len(page))
+	for i, c := range page {
+		skus[i] = c.SKU
+	}
+	stocks, err := s.readStock(ctx, skus)
+	if err != nil {
+		return nil
+	}
+	for i, stock := range stocks {
+		if stock.Err == nil && stock.Why == "" && stock.Store != page[i].Store {
+			return inventory.Findings{{
+				Severity: inventory.Problem, Where: "Redis", What: fmt.Sprintf("the store of SKU %q", page[i].SKU), Found: "another one",
+				Means:  "another database sells under the same keys, and each keeps rebuilding what the other one has, so that little is sold",
+				Advice: "give each database a key prefix of its own, with inventory.WithKeyPrefix; or, if the other one is no more, call Reconcile with Repair",
+			}}
+		}
+	}
+	return nil
 }
 
 // clocksApart is from when on a difference of clocks is worth a word: NTP keeps them

@@ -125,14 +125,14 @@ func TestCheckComparesClocks(t *testing.T) {
 		{-9 * s, -9 * s, 0, []string{"notice PostgreSQL: clock=9s behind this process's"}},
 	} {
 		brief, findings, err := checked(t, booking.Config{
-			Inventory: fastSide{Checker: clock("Redis", test.redis, test.within)},
-			Orders:    durableSide{Checker: clock("PostgreSQL", test.postgres, 0)},
+			Inventory: fastSide{inventory.NewMemory(), clock("Redis", test.redis, test.within)},
+			Orders:    durableSide{order.NewMemory(), clock("PostgreSQL", test.postgres, 0)},
 		})
 		require.NoError(t, err)
 		assert.Equal(t, test.want, brief, "%+v", test)
 		require.NoError(t, findings.Err())
 	}
-	brief, _, err := checked(t, booking.Config{Orders: durableSide{Checker: clock("PostgreSQL", s, 0)}})
+	brief, _, err := checked(t, booking.Config{Orders: durableSide{order.NewMemory(), clock("PostgreSQL", s, 0)}})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"notice PostgreSQL: clock=1s ahead of this process's"}, brief, "without Redis")
 }
@@ -143,8 +143,8 @@ func TestCheckOfWhatDoesNotAnswer(t *testing.T) {
 	problem := inventory.Findings{{Severity: inventory.Problem, What: "b", Err: order.ErrNotMigrated}}
 	broken := errors.New("broken")
 	_, findings, err := checked(t, booking.Config{
-		Inventory: fastSide{Checker: side{Checkup: inventory.Checkup{Findings: notice}, err: broken}},
-		Orders:    durableSide{Checker: side{Checkup: inventory.Checkup{Findings: problem}}},
+		Inventory: fastSide{inventory.NewMemory(), side{Checkup: inventory.Checkup{Findings: notice}, err: broken}},
+		Orders:    durableSide{order.NewMemory(), side{Checkup: inventory.Checkup{Findings: problem}}},
 	})
 	require.ErrorIs(t, err, broken)
 	require.NotErrorIs(t, err, order.ErrNotMigrated)
@@ -155,9 +155,39 @@ func TestCheckOfWhatDoesNotAnswer(t *testing.T) {
 	// A side that says nothing at all keeps nobody longer than Timeout.
 	_, findings, err = checked(t, booking.Config{
 		Timeout:   10 * time.Millisecond,
-		Inventory: fastSide{Checker: side{silent: true}},
-		Orders:    durableSide{Checker: side{Checkup: inventory.Checkup{Findings: problem}}},
+		Inventory: fastSide{inventory.NewMemory(), side{silent: true}},
+		Orders:    durableSide{order.NewMemory(), side{Checkup: inventory.Checkup{Findings: problem}}},
 	})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Equal(t, problem, findings)
+}
+
+// Two databases under one prefix each rebuild what the other one has.
+func TestCheckOfAPrefixThatTwoUse(t *testing.T) {
+	t.Parallel()
+	ours := embedded(t)
+	shop := open(t, ours)
+	items := []order.Item{{SKU: "balcony", Capacity: 1}, {SKU: "floor", Capacity: 1}}
+	require.NoError(t, shop.PutOnSale(t.Context(), items...))
+	findings, err := shop.Check(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, findings.Err())
+
+	theirs := ours
+	theirs.orders = order.NewMemory()
+	other := open(t, theirs)
+	require.NoError(t, other.PutOnSale(t.Context(), items[1]))
+	findings, err = shop.Check(t.Context())
+	require.NoError(t, err)
+	require.ErrorContains(t, findings.Err(), `problem: Redis: the store of SKU "floor" is another one: another database`)
+	require.ErrorContains(t, findings.Err(), "inventory.WithKeyPrefix")
+	findings, err = other.Check(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, findings.Err(), "it has not noticed yet")
+
+	_, err = shop.Reconcile(t.Context(), booking.Repair)
+	require.NoError(t, err)
+	findings, err = shop.Check(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, findings.Err(), "the advice mends it")
 }

@@ -1,6 +1,8 @@
 package booking
 
 import (
+	"fmt"
+
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -33,6 +35,21 @@ type Difference struct {
 	Kind     Kind   `json:"kind"`
 	Redis    int64  `json:"redis"`    // the number in Redis; for Allocated the counter in Postgres, for Moved the sum of the movements
 	Postgres int64  `json:"postgres"` // the number that Postgres has for it
+}
+
+// because says the difference as the reason for a rebuild.
+func (d Difference) because() string {
+	switch d.Kind {
+	case KindMissing:
+		return "there were none in Redis"
+	case KindGarbage:
+		return "what was there in Redis were no counters of ours"
+	case KindForeign:
+		return (&inventory.NotLoadedError{SKU: d.SKU, Why: inventory.WhyForeign}).Error()
+	case KindLost, KindStuck, KindSupply, KindEpoch, KindTerms:
+		return fmt.Sprintf("they differ in what Reconcile calls %q: %d in Redis, %d in Postgres", d.Kind, d.Redis, d.Postgres)
+	}
+	return string(d.Kind)
 }
 
 // differencesIn are the differences within Postgres.

@@ -199,12 +199,13 @@ func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.
 		if !errors.Is(err, inventory.ErrNotLoaded) {
 			return err
 		}
-		difference = Difference{SKU: c.SKU, Kind: KindLost}
+		return s.reload(ctx, c.SKU, c.Epoch, err.Error())
 	case KindVersion:
 		err := s.config.Inventory.Push(ctx, c.Supply())
 		if !errors.Is(err, inventory.ErrNotLoaded) {
 			return err
 		}
+		return s.reload(ctx, c.SKU, c.Epoch, err.Error())
 	}
-	return s.reload(ctx, c.SKU, c.Epoch, fmt.Sprintf("%s: %d in Redis, %d in Postgres", difference.Kind, difference.Redis, difference.Postgres))
+	return s.reload(ctx, c.SKU, c.Epoch, difference.because())
 }

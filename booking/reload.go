@@ -48,7 +48,7 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 			return nil
 		}
 		if known, _ := s.shelf.get(sku); c.Version > 2 || known.loaded { // else it was only just put on sale
-			s.warn(ctx, sku, "lastunit: rebuilding the inventory's counters", "epoch", c.Epoch, "because", because)
+			s.warn(ctx, sku, "lastunit: rebuilding the counters in Redis from Postgres", "epoch", c.Epoch, "because", because)
 		}
 		if err := s.config.Inventory.Load(ctx, c.Supply()); err != nil {
 			return err

@@ -26,7 +26,8 @@ const claimLimit = 8
 // process carries out.
 //
 // Run it in every process: they share the work without a leader, each claiming
-// what is due. Errors are logged and tried again.
+// what is due. Errors are logged and tried again: the error that it returns is always nil,
+// and there so that Run fits an errgroup. A second Run at the same time does no harm.
 func (s *Service) Run(ctx context.Context) error {
 	// Side by side: none waits for another one that is slow.
 	var works sync.WaitGroup

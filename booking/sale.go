@@ -33,7 +33,7 @@ func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
 		}
 	}
 	if err := s.bringAll(ctx, fresh, there); err != nil {
-		s.log.WarnContext(ctx, "lastunit: not all that was put on sale reached the inventory; the next check brings it",
+		s.log.WarnContext(ctx, "lastunit: not all that was put on sale reached Redis; Run brings it",
 			"items", len(items), "error", err)
 	}
 	return nil

@@ -43,7 +43,8 @@ type Config struct {
 	Logger *slog.Logger
 
 	// Timeout bounds every call whose context has no earlier deadline, but
-	// Reconcile and Receipt.Wait. Defaults to 10 seconds.
+	// Reconcile and Receipt.Wait. Below a second or so, what is slow now and then is
+	// given up for nothing. Defaults to 10 seconds.
 	Timeout time.Duration
 
 	// SweepAfter is the age at which an unsettled deduction is taken for
@@ -144,7 +145,9 @@ type Service struct {
 }
 
 // New makes a Service. It sends nothing and starts nothing: call Run for the
-// work in the background, and to finish what is in hand at the end.
+// work in the background, and to finish what is in hand at the end. It fails if
+// Config.Orders is missing, or a field is outside of its bounds: none may be negative but
+// SoldOutFor.
 func New(config Config) (*Service, error) {
 	if config.Orders == nil {
 		return nil, errors.New("booking: Config.Orders is missing")

@@ -13,12 +13,12 @@ import (
 // have what it has kept (Redis's WAIT). It lowers the risk that a failover loses
 // an accepted order, and promises nothing: a replica that had the order may not
 // be the one that takes over. Acceptance.Replicas says how many had it; fewer
-// than asked for are no error. Each wait holds up the orders behind it. The timeout
-// is 1 ms or more, and must be shorter than the client's ReadTimeout. It needs the
-// right to WAIT, and a *redis.Client or *redis.ClusterClient; with any other client
+// than asked for are no error. Each wait holds up the orders behind it. Fewer than one
+// replica is none, and a timeout below 1 ms is 1 ms; it must be shorter than the client's
+// ReadTimeout. It needs the right to WAIT, and a *redis.Client or *redis.ClusterClient; with any other client
 // nobody is asked.
 func WithReplicas(replicas int, timeout time.Duration) Option {
-	return func(r *Redis) { r.replicas, r.replicasWait = replicas, max(time.Millisecond, timeout) }
+	return func(r *Redis) { r.replicas, r.replicasWait = max(0, replicas), max(time.Millisecond, timeout) }
 }
 
 // acceptCall is one call of Accept as it travels with others.

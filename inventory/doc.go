@@ -26,11 +26,15 @@
 // Your own use of the client may need more: ping for a health check, select for
 // a database other than 0, client|setname for a client name.
 //
-// Let maxmemory-policy be noeviction. A key that Redis evicts is noticed and
-// rebuilt, but that costs time. booking.Service.Check says what else is wrong.
+// Let maxmemory-policy be noeviction, or one that begins with volatile, as none of these
+// keys expires. A key that Redis evicts is noticed and rebuilt, but that costs time.
+// booking.Service.Check says what else is wrong.
 //
 // With go-redis, set ContextTimeoutEnabled, so that a call ends with its context
-// and not only with ReadTimeout; with a ClusterClient also a ClusterStateReloadInterval
-// of a second or so, as it may notice a failover no sooner. Deductions that come
-// while others are under way travel together, so that a few connections are enough.
+// and not only with ReadTimeout; and DialerRetries to 1, as it else connects five times
+// for each of its tries, so that nobody knows for some 2 seconds that Redis is down. With
+// a ClusterClient also set a ClusterStateReloadInterval of a second or so, as it may
+// notice a failover no sooner. go-redis writes lines of its own while Redis is down, past
+// your logger: see redis.SetLogger. Deductions that come while others are under way travel
+// together, so that a few connections are enough.
 package inventory

@@ -181,7 +181,11 @@ type NotLoadedError struct {
 
 // Error names the SKU and the reason.
 func (e *NotLoadedError) Error() string {
-	return fmt.Sprintf("SKU %q: %v: the counters are %s", e.SKU, ErrNotLoaded, e.Why)
+	text := fmt.Sprintf("SKU %q: %v: the counters are %s", e.SKU, ErrNotLoaded, e.Why)
+	if e.Why == WhyForeign {
+		text += ": those of another order store, and two of them on one Redis need two prefixes, as of WithKeyPrefix"
+	}
+	return text
 }
 
 // Unwrap is ErrNotLoaded.

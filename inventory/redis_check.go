@@ -120,7 +120,7 @@ func (r *Redis) checkNode(ctx context.Context, where string, node redis.Universa
 		up.Findings = append(up.Findings, Finding{
 			Severity: Notice, Where: where, What: "+info", Found: "missing",
 			Means:  "whether Redis evicts keys, and what it keeps on disk, could not be asked",
-			Advice: "look yourself, or allow it",
+			Advice: "look yourself, or allow it: " + allow(userOf(node), "+info +config|get"),
 		})
 	}
 	for name, value := range said {

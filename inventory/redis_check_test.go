@@ -43,8 +43,8 @@ func checkup(t testing.TB, repo *inventory.Redis) inventory.Checkup {
 	return up
 }
 
-// bounded makes a client's calls end with their context.
-func bounded(o *redis.Options) { o.ContextTimeoutEnabled = true }
+// advised are the settings of a client that the documentation advises.
+func advised(o *redis.Options) { o.ContextTimeoutEnabled, o.DialerRetries = true, 1 }
 
 func TestCheckOfAServer(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -52,7 +52,7 @@ func TestCheckOfAServer(t *testing.T) {
 		want      []string
 	}{
 		"as it should be":      {[]string{"--appendonly", "yes"}, []string{}},
-		"snapshots":            {[]string{"--save", "3600 1"}, []string{}},
+		"snapshots":            {[]string{"--save", "3600 1"}, []string{"notice Redis: appendonly=no, with snapshots"}},
 		"nothing on disk":      {nil, []string{"notice Redis: appendonly=no, without snapshots"}},
 		"expiring keys go":     {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}, []string{}},
 		"would evict":          {[]string{"--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"}, []string{"notice Redis: maxmemory-policy=allkeys-lru"}},
@@ -61,7 +61,7 @@ func TestCheckOfAServer(t *testing.T) {
 		"memory is full":       {[]string{"--appendonly", "yes", "--maxmemory", "1"}, []string{"problem Redis: OOM=answered"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := servertest.StartRedis(t, test.arguments...).Client(t, bounded)
+			client := servertest.StartRedis(t, test.arguments...).Client(t, advised)
 			up := checkup(t, inventory.NewRedis(client))
 			assert.Equal(t, test.want, briefly(up.Findings))
 			if problems := strings.Count(fmt.Sprint(test.want), "problem "); problems == 0 {
@@ -95,7 +95,7 @@ func TestVolatilePoliciesEvictNoCounters(t *testing.T) {
 func TestCheckOfAReplica(t *testing.T) {
 	master := servertest.StartRedis(t, "--appendonly", "yes")
 	host, port, _ := strings.Cut(master.Addr(), ":")
-	replica := servertest.StartRedis(t, "--appendonly", "yes", "--replicaof", host+" "+port).Client(t, bounded)
+	replica := servertest.StartRedis(t, "--appendonly", "yes", "--replicaof", host+" "+port).Client(t, advised)
 	require.NoError(t, replica.ConfigSet(background(t), "masterauth", master.Password()).Err())
 	up := checkup(t, inventory.NewRedis(replica))
 	assert.Subset(t, briefly(up.Findings), []string{"problem Redis: READONLY=answered", "problem Redis: role=replica"})
@@ -106,12 +106,12 @@ func TestCheckOfAReplica(t *testing.T) {
 	assert.Contains(t, briefly(up.Findings), "problem Redis: role=replica")
 	assert.NotContains(t, briefly(up.Findings), "problem Redis: READONLY=answered")
 
-	waits := inventory.NewRedis(master.Client(t, bounded), inventory.WithReplicas(2, time.Millisecond))
+	waits := inventory.NewRedis(master.Client(t, advised), inventory.WithReplicas(2, time.Millisecond))
 	eventually(t, "the replica is connected", func() bool {
 		up := checkup(t, waits)
 		return slices.Equal([]string{"notice Redis: connected_slaves=1"}, briefly(up.Findings))
 	})
-	waits = inventory.NewRedis(master.Client(t, bounded), inventory.WithReplicas(1, time.Millisecond))
+	waits = inventory.NewRedis(master.Client(t, advised), inventory.WithReplicas(1, time.Millisecond))
 	assert.Empty(t, briefly(checkup(t, waits).Findings), "one is enough for one")
 }
 
@@ -176,19 +176,25 @@ func TestCheckNamesAMissingRight(t *testing.T) {
 func TestCheckOfTheClient(t *testing.T) {
 	server := servertest.StartRedis(t, "--appendonly", "yes")
 	replicas := inventory.WithReplicas(1, 100*time.Millisecond)
+	growing := func(attempt int) time.Duration { return time.Duration(attempt) * 200 * time.Millisecond }
 	for name, test := range map[string]struct {
 		change  func(*redis.Options)
 		options []inventory.Option
 		want    []string
 	}{
-		"defaults":      {func(*redis.Options) {}, nil, []string{"notice go-redis: ContextTimeoutEnabled=false"}},
-		"never ends":    {func(o *redis.Options) { o.ReadTimeout = -1 }, nil, []string{"problem go-redis: ReadTimeout=none"}},
-		"never at all":  {func(o *redis.Options) { o.ReadTimeout = -2 }, nil, []string{"problem go-redis: ReadTimeout=none"}},
-		"context ends":  {func(o *redis.Options) { o.ReadTimeout, o.ContextTimeoutEnabled = -1, true }, nil, []string{}},
-		"too impatient": {func(o *redis.Options) { o.ReadTimeout, o.ContextTimeoutEnabled = 50*time.Millisecond, true }, []inventory.Option{replicas}, []string{"notice Redis: connected_slaves=0", "notice go-redis: ReadTimeout=50ms"}},
+		"as advised":    {func(*redis.Options) {}, nil, []string{}},
+		"defaults":      {func(o *redis.Options) { o.ContextTimeoutEnabled, o.DialerRetries = false, 0 }, nil, []string{"notice go-redis: ContextTimeoutEnabled=false", "notice go-redis: DialerRetries=5"}},
+		"one try":       {func(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 0 }, nil, []string{}},
+		"long pauses":   {func(o *redis.Options) { o.MaxRetries, o.DialerRetries, o.DialerRetryTimeout = -1, 2, time.Second }, nil, []string{"notice go-redis: DialerRetries=2"}},
+		"pauses grow":   {func(o *redis.Options) { o.DialerRetries, o.DialerRetryBackoff = 3, growing }, nil, []string{"notice go-redis: DialerRetries=3"}},
+		"never ends":    {func(o *redis.Options) { o.ReadTimeout, o.ContextTimeoutEnabled = -1, false }, nil, []string{"problem go-redis: ReadTimeout=none"}},
+		"never at all":  {func(o *redis.Options) { o.ReadTimeout, o.ContextTimeoutEnabled = -2, false }, nil, []string{"problem go-redis: ReadTimeout=none"}},
+		"context ends":  {func(o *redis.Options) { o.ReadTimeout = -1 }, nil, []string{}},
+		"too impatient": {func(o *redis.Options) { o.ReadTimeout = 100 * time.Millisecond }, []inventory.Option{replicas}, []string{"notice Redis: connected_slaves=0", "notice go-redis: ReadTimeout=100ms"}},
+		"far too":       {func(o *redis.Options) { o.ReadTimeout = 99 * time.Millisecond }, nil, []string{"notice go-redis: ReadTimeout=99ms"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			repo := inventory.NewRedis(server.Client(t, test.change), test.options...)
+			repo := inventory.NewRedis(server.Client(t, advised, test.change), test.options...)
 			assert.Equal(t, test.want, briefly(checkup(t, repo).Findings))
 		})
 	}
@@ -209,10 +215,11 @@ func TestCheckOfACluster(t *testing.T) {
 		"notice " + where + ": appendonly=no, without snapshots",
 		"notice go-redis: ClusterStateReloadInterval=1m0s",
 		"notice go-redis: ContextTimeoutEnabled=false",
+		"notice go-redis: DialerRetries=5",
 	}, briefly(up.Findings))
 
 	// A client that knows one node alone can do with it while that has every slot.
-	node := redis.NewClient(&redis.Options{Addr: cluster.Options().Addrs[0], Password: cluster.Options().Password, ContextTimeoutEnabled: true})
+	node := redis.NewClient(&redis.Options{Addr: cluster.Options().Addrs[0], Password: cluster.Options().Password, ContextTimeoutEnabled: true, DialerRetries: 1})
 	defer node.Close()
 	assert.Equal(t, []string{"notice Redis: appendonly=no, without snapshots"}, briefly(checkup(t, inventory.NewRedis(node)).Findings))
 	node.AddHook(moved{})
@@ -231,7 +238,7 @@ func TestRightsInACluster(t *testing.T) {
 		require.NoError(t, cluster.Do(background(t), command...).Err())
 		client := redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs: []string{address}, Username: "least", Password: password, ContextTimeoutEnabled: true, MaxRedirects: -1,
-			ClusterStateReloadInterval: time.Second,
+			ClusterStateReloadInterval: time.Second, DialerRetries: 1,
 		})
 		t.Cleanup(func() { client.Close() })
 		return inventory.NewRedis(client)
@@ -256,7 +263,7 @@ func TestRightsInACluster(t *testing.T) {
 
 func TestCheckOfAnEmbeddedServer(t *testing.T) {
 	repo := inventory.NewRedis(embedded(t))
-	assert.Equal(t, []string{"notice Redis: +info=missing", "notice go-redis: ContextTimeoutEnabled=false"}, briefly(checkup(t, repo).Findings))
+	assert.Equal(t, []string{"notice Redis: +info=missing", "notice go-redis: ContextTimeoutEnabled=false", "notice go-redis: DialerRetries=5"}, briefly(checkup(t, repo).Findings))
 }
 
 func TestCheckOfAServerThatIsNotThere(t *testing.T) {
@@ -276,7 +283,7 @@ func TestCheckOfAServerThatIsNotThere(t *testing.T) {
 	server.Close()
 	up, err := repo.Check(background(t))
 	unavailable(t, err)
-	assert.Equal(t, []string{"notice go-redis: ContextTimeoutEnabled=false"}, briefly(up.Findings))
+	assert.Equal(t, []string{"notice go-redis: ContextTimeoutEnabled=false", "notice go-redis: DialerRetries=5"}, briefly(up.Findings))
 
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{address}, MaxRedirects: -1})
 	defer cluster.Close()

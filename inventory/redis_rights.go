@@ -69,6 +69,11 @@ func (r *Redis) checkRights(ctx context.Context, where string, node redis.Univer
 	return found
 }
 
+// allow is the command that gives a user rights, and what it is good for.
+func allow(user, rights string) string {
+	return fmt.Sprintf("ACL SETUSER %s %s (until Redis restarts: put it into redis.conf or the aclfile too)", user, rights)
+}
+
 // userOf is the user of the connection, so that the advice can be pasted; "…" where the
 // client's settings don't tell. To ask Redis takes a right of its own.
 func userOf(node redis.UniversalClient) string {
@@ -93,14 +98,14 @@ func refused(where, user, right, prefix string, err error) Finding {
 	case word == "NOPERM" && !strings.Contains(err.Error(), quoted) && strings.Contains(err.Error(), "key"):
 		f.What = "~" + prefix + ":*"
 		f.Means = "the user of the connection may not read and write the keys of the prefix, so that nothing is sold through Redis"
-		f.Advice = fmt.Sprintf("give it all of them: ACL SETUSER %s %s", user, f.What)
+		f.Advice = "give it all of them: " + allow(user, f.What)
 	case word == "NOPERM" && right == "+wait":
 		f.Severity = Notice
 		f.Means = "Accept waits for no replicas"
-		f.Advice = "give the user the right, or leave out WithReplicas"
+		f.Advice = "leave out WithReplicas, or give it the right: " + allow(user, right)
 	case word == "NOPERM":
 		f.Means = "the user of the connection may not use the command, so that calls which need it fail"
-		f.Advice = fmt.Sprintf("give it the right: ACL SETUSER %s %s", user, right)
+		f.Advice = "give it the right: " + allow(user, right)
 	case strings.HasPrefix(err.Error(), "ERR unknown command"):
 		f.Found = "unknown"
 		f.Means = "this Redis does not have the command, so that calls which need it fail"

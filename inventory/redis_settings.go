@@ -19,13 +19,18 @@ const slowReload = 5 * time.Second
 // go-redis sends no script there.
 func (r *Redis) checkClient() (found Findings) {
 	const where = "go-redis"
-	var readTimeout time.Duration
+	var readTimeout, giveUp time.Duration
+	var dials int
 	var bounded bool
 	switch client := r.client.(type) {
 	case *redis.Client:
-		readTimeout, bounded = client.Options().ReadTimeout, client.Options().ContextTimeoutEnabled
+		o := client.Options()
+		readTimeout, bounded = o.ReadTimeout, o.ContextTimeoutEnabled
+		dials, giveUp = o.DialerRetries, givesUpAfter(o.MaxRetries, o.DialerRetries, o.DialerRetryTimeout, o.DialerRetryBackoff)
 	case *redis.ClusterClient:
-		readTimeout, bounded = client.Options().ReadTimeout, client.Options().ContextTimeoutEnabled
+		o := client.Options()
+		readTimeout, bounded = o.ReadTimeout, o.ContextTimeoutEnabled
+		dials, giveUp = o.DialerRetries, givesUpAfter(o.MaxRedirects, o.DialerRetries, o.DialerRetryTimeout, o.DialerRetryBackoff)
 		if every := client.Options().ClusterStateReloadInterval; every > slowReload {
 			found = append(found, Finding{
 				Severity: Notice, Where: where, What: "ClusterStateReloadInterval", Found: every.String(),
@@ -41,6 +46,20 @@ func (r *Redis) checkClient() (found Findings) {
 			})
 		}
 		return found
+	}
+	if giveUp >= slowToGiveUp {
+		found = append(found, Finding{
+			Severity: Notice, Where: where, What: "DialerRetries", Found: fmt.Sprint(dials),
+			Means:  fmt.Sprintf("a call to a Redis that is down takes %v or more to fail, as each of its tries connects so often: for so long callers wait", giveUp),
+			Advice: "set it to 1",
+		})
+	}
+	if readTimeout > 0 && readTimeout < shortRead {
+		found = append(found, Finding{
+			Severity: Notice, Where: where, What: "ReadTimeout", Found: readTimeout.String(),
+			Means:  "a call of many deductions may take longer, and is then sent again and again",
+			Advice: fmt.Sprintf("make it %v or more", shortRead),
+		})
 	}
 	switch {
 	case bounded:
@@ -65,6 +84,26 @@ func (r *Redis) checkClient() (found Findings) {
 		})
 	}
 	return found
+}
+
+const (
+	// slowToGiveUp is from when on callers learn too late that Redis is down.
+	slowToGiveUp = 500 * time.Millisecond
+
+	// shortRead is below what a batch may take on a machine that has other things to do.
+	shortRead = 100 * time.Millisecond
+)
+
+// givesUpAfter is how long a client takes at least to give up a server that refuses
+// connections, but for the pauses between the tries of a call.
+func givesUpAfter(retries, dials int, pause time.Duration, pauses func(attempt int) time.Duration) (all time.Duration) {
+	for attempt := range dials - 1 {
+		if pauses != nil {
+			pause = pauses(attempt)
+		}
+		all += pause
+	}
+	return time.Duration(max(0, retries)+1) * all
 }
 
 // checkServer looks at what Redis is: its role and its version.
@@ -123,7 +162,8 @@ func checkPersistence(ctx context.Context, where string, node redis.UniversalCli
 		f.Found = "no"
 		f.Means = "whether it takes snapshots could not be asked (CONFIG GET save). If not: " + f.Means
 	case save != "":
-		return nil, nil
+		f.Found = "no, with snapshots"
+		f.Means = "a crash loses what came to Redis since the last snapshot: no order in PostgreSQL, from which the counters are rebuilt; but accepted orders that are not there yet"
 	}
 	return Findings{f}, nil
 }

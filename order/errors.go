@@ -45,8 +45,10 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown, ask again")
 
 	// ErrUnavailable says that the store could not be asked, or refused for a
-	// reason of its own: too many connections, a lock, a missing right. Nothing
-	// was changed, and nothing will be by this call.
+	// reason of its own: too many connections, a lock, a missing right. From a Store
+	// it means that nothing was changed, and nothing will be by this call. Where it is
+	// the cause of an ErrOutcomeUnknown, as those of package booking, that is what
+	// counts.
 	ErrUnavailable = errors.New("order store unavailable")
 
 	// ErrRejected says that the database refuses this very order, for instance

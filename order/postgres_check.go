@@ -2,11 +2,14 @@ package order
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastunit/lastunit/inventory"
 )
@@ -21,7 +24,11 @@ const itself = "PostgreSQL"
 func (p *Postgres) Check(ctx context.Context) (inventory.Checkup, error) {
 	var up inventory.Checkup
 	server, err := p.readServer(ctx)
-	if err != nil {
+	switch {
+	case isTurnedAway(err):
+		up.Findings = append(up.Findings, cannotConnect(err))
+		return up, nil
+	case err != nil:
 		return up, fmt.Errorf("check %s: %w", itself, err)
 	}
 	up.Findings = append(up.Findings, server.check()...)
@@ -39,10 +46,33 @@ func (p *Postgres) Check(ctx context.Context) (inventory.Checkup, error) {
 	return up, nil
 }
 
+// isTurnedAway says whether Postgres refused the connection, and will until somebody
+// changes its users, its databases or the pool's settings.
+func isTurnedAway(err error) bool {
+	var connecting *pgconn.ConnectError
+	var answer *pgconn.PgError
+	if !errors.As(err, &connecting) || !errors.As(err, &answer) {
+		return false
+	}
+	return strings.HasPrefix(answer.Code, "28") || // a wrong user or password, or pg_hba.conf
+		answer.Code == "3D000" || answer.Code == "42501" // no such database, or no right to it
+}
+
+func cannotConnect(err error) inventory.Finding {
+	return inventory.Finding{
+		Severity: inventory.Problem, Where: itself, What: "connection", Found: "refused",
+		Err:    fmt.Errorf("check %s: %w", itself, err),
+		Means:  "pgx cannot connect: " + err.Error(),
+		Advice: "compare the user, the password and the database of the pool with those that PostgreSQL has, and with its pg_hba.conf",
+	}
+}
+
 // server is what Postgres says of itself.
 type server struct {
 	version     int // 150018 is 15.18
 	standby     bool
+	awaited     string            // standbys that a commit waits for, as in synchronous_standby_names
+	standbys    int               // that are connected
 	settings    map[string]string // of this session; times in milliseconds
 	connections int64             // that the role may have, at most
 }
@@ -50,10 +80,13 @@ type server struct {
 func (p *Postgres) readServer(ctx context.Context) (s server, _ error) {
 	s.settings = make(map[string]string)
 	err := p.read(ctx, func(batch *pgx.Batch) {
-		batch.Queue(`select current_setting('server_version_num')::int, pg_is_in_recovery()`).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&s.version, &s.standby) })
+		// Every role may count the standbys, but not see which they are.
+		batch.Queue(`select current_setting('server_version_num')::int, pg_is_in_recovery(),
+				current_setting('synchronous_standby_names'), (select count(*) from pg_stat_replication)`).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&s.version, &s.standby, &s.awaited, &s.standbys) })
 		batch.Queue(`select name, setting from pg_settings where name in
-			('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 'statement_timeout', 'transaction_timeout')`).
+			('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 'statement_timeout', 'transaction_timeout',
+			 'lock_timeout')`).
 			Query(func(rows pgx.Rows) error {
 				var name, setting string
 				_, err := pgx.ForEachRow(rows, []any{&name, &setting}, func() error {
@@ -87,6 +120,11 @@ func (s server) check() (found inventory.Findings) {
 	if s.standby {
 		add(inventory.Problem, "pg_is_in_recovery", "true", "nothing can be sold on a standby, which only reads", "connect to the primary, for instance with target_session_attrs=read-write")
 	}
+	if s.awaited != "" && s.standbys == 0 && !s.standby {
+		add(inventory.Problem, "synchronous_standby_names", s.awaited,
+			"no commit ends before these standbys have it, and none is connected: callers wait until their time is over, and hear order.ErrOutcomeUnknown",
+			"bring the standbys back, or set it to ''")
+	}
 	for _, name := range []struct {
 		what          string
 		severity      inventory.Severity
@@ -117,7 +155,7 @@ func (s server) check() (found inventory.Findings) {
 			"orders are safe, as lastunit turns it on in its transactions, those of ConfirmTx and CancelTx too; other transactions of this role may be lost in a crash after they committed",
 			"set it to on if that matters")
 	}
-	for _, name := range []string{"statement_timeout", "transaction_timeout"} {
+	for _, name := range []string{"statement_timeout", "transaction_timeout", "lock_timeout"} {
 		if limit, err := strconv.Atoi(s.settings[name]); err == nil && limit > 0 && limit < shortest {
 			add(inventory.Notice, name, fmt.Sprint(limit, "ms"),
 				"a batch of commits that takes longer, as one does that waits for a lock, comes to nothing, and its callers hear order.ErrUnavailable",

@@ -48,6 +48,7 @@ func TestCheckOfThePool(t *testing.T) {
 		"one connection":  {[]func(*pgxpool.Config){maxConns(1)}, []string{"notice pgx: MaxConns=1"}},
 		"too many":        {[]func(*pgxpool.Config){maxConns(100_000)}, []string{"notice pgx: MaxConns=100000"}},
 		"impatient":       {[]func(*pgxpool.Config){set("statement_timeout", "50ms")}, []string{"notice PostgreSQL: statement_timeout=50ms"}},
+		"won't wait":      {[]func(*pgxpool.Config){set("lock_timeout", "10ms")}, []string{"notice PostgreSQL: lock_timeout=10ms"}},
 		"patient":         {[]func(*pgxpool.Config){set("statement_timeout", "1s")}, []string{}},
 		"not flushed":     {[]func(*pgxpool.Config){set("synchronous_commit", "off")}, []string{"notice PostgreSQL: synchronous_commit=off"}},
 		"not replicated":  {[]func(*pgxpool.Config){set("synchronous_commit", "local")}, []string{"notice PostgreSQL: synchronous_commit=local"}},
@@ -135,6 +136,9 @@ func TestCheckOfTheSchema(t *testing.T) {
 			got, up := check(t, newPool(t, url))
 			require.Equal(t, []string{"problem PostgreSQL: " + test.want}, got)
 			require.ErrorIs(t, up.Findings.Err(), order.ErrNotMigrated)
+			// What Migrate would mend is what it is called for.
+			advised := strings.HasSuffix(up.Findings.Err().Error(), "; call order.Migrate")
+			assert.Equal(t, name == "none" || name == "no version" || name == "older", advised, up.Findings.Err())
 		})
 	}
 	url := newDatabase(t)
@@ -154,6 +158,12 @@ func TestCheckOfFunctions(t *testing.T) {
 	got, up := check(t, pool)
 	assert.Equal(t, []string{"problem PostgreSQL: EXECUTE ON FUNCTION lastunit.enter=missing"}, got)
 	require.ErrorIs(t, up.Findings.Err(), order.ErrUnavailable)
+
+	// Many at once are one.
+	execute(t, database, "revoke execute on all functions in schema lastunit from public")
+	got, _ = check(t, pool)
+	assert.Equal(t, []string{"problem PostgreSQL: EXECUTE ON ALL FUNCTIONS IN SCHEMA lastunit=missing"}, got)
+	execute(t, database, "grant execute on all functions in schema lastunit to public; revoke execute on function lastunit.enter from public")
 
 	store := order.NewPostgres(pool)
 	_, _, err := store.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1})
@@ -218,4 +228,55 @@ func TestCheckOfAPostgresThatIsNotThere(t *testing.T) {
 		require.ErrorIs(t, err, order.ErrUnavailable, statement)
 		proxy.Reset()
 	}
+}
+
+// It is there, but turns this pool away, until somebody changes one or the other: a
+// Problem and no error, and no secret is told.
+func TestCheckOfAPostgresThatRefusesTheConnection(t *testing.T) {
+	t.Parallel()
+	database := newDatabase(t)
+	good := newRole(t, database, readmeGrants(t, true))
+	role := "role_" + strings.ToLower(t.Name())
+	for name, url := range map[string]string{
+		"password": strings.Replace(good, "secret-of-", "wrong-secret-of-", 1),
+		"user":     strings.Replace(good, role+":", "nobody_"+role+":", 1),
+		"database": strings.Replace(good, "?", "x?", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NotEqual(t, good, url)
+			got, up := check(t, newPool(t, url))
+			assert.Equal(t, []string{"problem PostgreSQL: connection=refused"}, got)
+			require.ErrorIs(t, up.Findings.Err(), order.ErrUnavailable)
+			assert.NotContains(t, up.Findings.Err().Error(), "secret")
+		})
+	}
+	execute(t, database, "revoke connect on database "+name(t, database)+" from public")
+	got, _ := check(t, newPool(t, good))
+	assert.Equal(t, []string{"problem PostgreSQL: connection=refused"}, got)
+}
+
+// name is the name of a database.
+func name(t testing.TB, database string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(database)
+	require.NoError(t, err)
+	return config.Database
+}
+
+// Every commit waits for standbys of which none is there: nothing would be sold, and
+// nobody would know why.
+func TestCheckOfStandbysThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartPostgres(t)
+	migrate(t, server.URL())
+	execute(t, server.URL(), "alter system set synchronous_standby_names = 'one, two'")
+	execute(t, server.URL(), "select pg_reload_conf()")
+	pool := newPool(t, server.URL())
+	require.NoError(t, servertest.Eventually(time.Minute, func() error { // it is reloaded a moment later
+		got, _ := check(t, pool)
+		if !slices.Equal(got, []string{"problem PostgreSQL: synchronous_standby_names=one, two"}) {
+			return fmt.Errorf("it finds %v", got)
+		}
+		return nil
+	}))
 }

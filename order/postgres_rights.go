@@ -120,27 +120,31 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	for i, r := range rights {
 		switch {
 		case may[i] == nil:
-			return notMigratedFinding(r.object(), "missing"), nil
+			return p.missing(ctx, r.object(), files), nil
 		case !*may[i]:
 			readable = readable && r != readVersion && r.on != ""
 			found = append(found, missingRight(role, r.String(), r == readVersion))
 		}
 	}
+	var unexecutable []string
 	for i, function := range functions {
 		switch {
 		case execute[i] == nil:
-			return notMigratedFinding("FUNCTION lastunit."+function, "missing"), nil
+			return p.missing(ctx, "FUNCTION lastunit."+function, files), nil
 		case !*execute[i]:
-			found = append(found, missingRight(role, "EXECUTE ON FUNCTION lastunit."+function, false))
+			unexecutable = append(unexecutable, "FUNCTION lastunit."+function)
 		}
+	}
+	if len(unexecutable) > 1 { // somebody took it from all of them, or from PUBLIC by default
+		unexecutable = []string{"ALL FUNCTIONS IN SCHEMA lastunit"}
+	}
+	for _, function := range unexecutable {
+		found = append(found, missingRight(role, "EXECUTE ON "+function, false))
 	}
 	if !readable {
 		return found, nil
 	}
-	var version int
-	err = p.read(ctx, func(batch *pgx.Batch) {
-		batch.Queue(selectVersion).QueryRow(func(row pgx.Row) error { return row.Scan(&version) })
-	})
+	version, err := p.readVersion(ctx)
 	if err != nil {
 		return found, err
 	}
@@ -155,6 +159,24 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 		})
 	}
 	return found, nil
+}
+
+func (p *Postgres) readVersion(ctx context.Context) (version int, _ error) {
+	err := p.read(ctx, func(batch *pgx.Batch) {
+		batch.Queue(selectVersion).QueryRow(func(row pgx.Row) error { return row.Scan(&version) })
+	})
+	return version, err
+}
+
+// missing is for something that Migrate makes. Where it has recorded that it did, it
+// does nothing any more.
+func (p *Postgres) missing(ctx context.Context, what string, files int) inventory.Findings {
+	found := notMigratedFinding(what, "missing")
+	if version, err := p.readVersion(ctx); err == nil && version >= files {
+		found[0].Means = fmt.Sprintf("calls fail; but version %d is recorded, so that order.Migrate has nothing to do: somebody removed it, or the database was made by a build between two releases", version)
+		found[0].Advice = "restore the schema from a backup; or, if it has no orders yet, drop it and call order.Migrate"
+	}
+	return found
 }
 
 func notMigratedFinding(what, found string) inventory.Findings {

@@ -10,6 +10,8 @@
 //	curl -H 'Content-Type: application/json' -d '{"id":"4711","customer":"c-17","lines":[{"sku":"floor","quantity":2}]}' localhost:8080/api/v1/book
 //	curl localhost:8080/api/v1/orders/4711
 //
+// In Redis it needs the rights that the README of the library lists, and +ping.
+//
 // Before it opens on real servers it looks at their settings, at its rights there and
 // at their clocks (booking.Service.Check), and logs what it finds. A problem, such as a
 // right that is missing or a PostgreSQL with fsync off, keeps it closed, with the exit

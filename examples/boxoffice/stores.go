@@ -65,8 +65,12 @@ func connect(ctx context.Context, redisURL, postgresURL, prefix string) (*stores
 		if redisOptions, err = redis.ParseURL(redisURL); err != nil {
 			return nil, errors.New("the URL of Redis is wrong: want redis://user:password@host:port/database")
 		}
-		// A call ends at its own deadline, not at the client's.
+		// A call ends at its own deadline, not at the client's; and a Redis that is down
+		// is known to be at once.
 		redisOptions.ContextTimeoutEnabled = true
+		if !strings.Contains(redisURL, "dialer_retries=") {
+			redisOptions.DialerRetries = 1
+		}
 		if !strings.Contains(redisURL, "pool_size=") {
 			redisOptions.PoolSize = redisConnections
 		}

@@ -139,7 +139,7 @@ func evicted(t *testing.T, m *measured) {
 		})
 		require.NoError(t, s.client.ConfigSet(t.Context(), "maxmemory", "0").Err())
 	})
-	assert.Contains(t, log.String(), "rebuilding the inventory's counters", "it is told in the log")
+	assert.Contains(t, log.String(), "rebuilding the counters in Redis", "it is told in the log")
 }
 
 // journal is a log that may be read while it is written.

@@ -47,7 +47,7 @@ var laterRows = []row{
 	},
 	{
 		name:    "24_postgres_down_with_accept_in_use",
-		callers: "a Receipt until the backlog is full, then ErrOverloaded",
+		callers: "a Receipt until the backlog is full, then ErrOverloaded; ErrOutcomeUnknown where Postgres must be asked first, as under a limit",
 		lost:    "nothing that was accepted",
 		run:     acceptedMeanwhile,
 	},

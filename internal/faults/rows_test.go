@@ -131,7 +131,7 @@ var firstRows = []row{
 	},
 	{
 		name:    "18_redis_down_for_good",
-		callers: "with SellDirect nothing: Postgres sells alone until Redis is back; by default ErrOutcomeUnknown",
+		callers: "with SellDirect the first wait for half a second at most, and Postgres sells alone until Redis is back; by default ErrOutcomeUnknown",
 		lost:    "nothing",
 		run:     downForGood,
 	},

@@ -33,6 +33,11 @@ service has sold something. *Books exact* is the time until Redis equals Postgre
 nothing is unsettled, with the rest of the rush in it. Where a row has several cases it is
 the slowest. With a dash there is nothing to recover from.
 
+*Rebuilt* are the counters of a SKU in Redis, from Postgres, when they were lost. The
+*sweep* finds units that somebody took and left behind: it gives them back, or *settles*
+them, which is to see that their order is in Postgres. It waits for Config.SweepAfter, by
+default 5 seconds: so do books that are exact only after that.
+
 Times depend on the machine and its load; expect others. These are of one run, on one
 machine with %d cores that ran four rows at a time, servers and callers included; its date
 is that of the commit that last changed the times.

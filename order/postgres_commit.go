@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastunit/lastunit/inventory"
 )
@@ -122,14 +123,15 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 	var lefts []int64
 	var again []bool
 	var decidedAt time.Time
-	tries := 0
+	tries, looked := 0, false
 	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
 		if tries++; tries > 1 {
 			p.repeats.expect()
 		}
+		looked = p.repeats.expected()
 		batch.Queue("select verdicts, deciding, lefts, again, decided_at from "+
 			"lastunit.commit_orders($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-			self.id, p.repeats.expected(), flat.ids, flat.customers, digests(self.key, commits, flat.orders), flat.holds, flat.skus,
+			self.id, looked, flat.ids, flat.customers, digests(self.key, commits, flat.orders), flat.holds, flat.skus,
 			flat.unitOrders, flat.unitNumbers, flat.unitSKUs, flat.quantities, flat.drawn, flat.epochs, flat.seqs,
 		).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(&verdicts, &deciding, &lefts, &again, &decidedAt)
@@ -140,6 +142,9 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 	})
 	if err != nil {
 		p.repeats.expect() // of these, if they were committed
+		if !looked && waitedForAnOrder(err) {
+			return p.commitBatch(ctx, commits, outcomes)
+		}
 		return nil, err
 	}
 	p.repeats.pass()
@@ -185,6 +190,15 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 		}
 	}
 	return counters, nil
+}
+
+// waitedForAnOrder says whether a batch that had not looked its IDs up gave up waiting
+// for a lock that was none of a SKU's: probably one of the orders is there, and
+// somebody's transaction has changed it.
+func waitedForAnOrder(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && answer.Code == "55P03" &&
+		!strings.Contains(answer.Where, `"skus"`)
 }
 
 // refused makes the outcome of an order that was not booked because of one of

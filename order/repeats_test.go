@@ -1,8 +1,11 @@
 package order_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -35,4 +38,33 @@ func verdictsOf(t *testing.T, store order.Store, commits ...order.Commit) (verdi
 		verdicts = append(verdicts, o.Verdict)
 	}
 	return verdicts
+}
+
+// A second click on an order that somebody's own transaction has changed, and not
+// committed yet, waits for nobody, and keeps nobody from the SKU.
+func TestFirstRepeatOfALockedOrder(t *testing.T) {
+	t.Parallel()
+	first, pool := newStore(t)
+	putOnSale(t, first, "floor", 10)
+	held := direct("held", "floor")
+	held.Hold = time.Hour
+	assert.Equal(t, []order.Verdict{order.VerdictBooked, order.VerdictBooked}, verdictsOf(t, first, held, direct("a", "floor")))
+	for name, change := range map[string]func(context.Context, pgx.Tx, string) (order.Order, error){"confirm": first.ConfirmTx, "cancel": first.CancelTx} {
+		t.Run(name, func(t *testing.T) {
+			tx, err := pool.Begin(t.Context())
+			require.NoError(t, err)
+			defer func() { _ = tx.Rollback(context.Background()) }()
+			_, err = change(t.Context(), tx, "held")
+			require.NoError(t, err)
+			// It would wait for the transaction, for 5 seconds.
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			defer cancel()
+			outcomes, _, err := order.NewPostgres(pool).Commit(ctx, []order.Commit{held, direct("by "+name, "floor")})
+			require.NoError(t, err)
+			assert.Equal(t, order.VerdictExisting, outcomes[0].Verdict)
+			assert.Equal(t, order.Held, outcomes[0].Order.Status)
+			assert.Equal(t, order.VerdictBooked, outcomes[1].Verdict)
+		})
+	}
+	books(t, first)
 }

@@ -155,6 +155,11 @@ begin
         return;
     end if;
 
+    if v_plain and not p_look then
+        -- Where somebody's transaction has changed an order with one of these IDs, the
+        -- primary key would wait for its end, with the SKUs locked: rather look.
+        perform set_config('lock_timeout', '50ms', true);
+    end if;
     -- Sorted by ID: two batches with the same IDs and other SKUs meet in order.
     -- An ID that is there although we did not look, or that came in by other SKUs or
     -- was cancelled since, is an error of the primary key, after which the batch is

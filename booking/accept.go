@@ -190,15 +190,22 @@ func (e *acceptance) awaitDecision(ctx context.Context) error {
 }
 
 // accept has the order accepted, or decided where it can't be accepted only.
-func (e *acceptance) accept(ctx context.Context) (err error) {
+func (e *acceptance) accept(ctx context.Context) error {
 	e.s.inHand.enter()
 	defer e.s.inHand.leave()
+	err := order.ErrOutcomeUnknown // what those who joined hear if it panics
 	defer func() {
 		if e.answer = err; err != nil && !e.unsure {
 			e.s.backlog.leave(e)
 		}
 		close(e.ready)
 	}()
+	err = e.take(ctx)
+	return err
+}
+
+// take takes the units and has the order kept beside them.
+func (e *acceptance) take(ctx context.Context) error {
 	if e.s.direct() {
 		return e.decided(e.run(ctx))
 	}

@@ -91,6 +91,17 @@ func (b *backlog) has(id string) bool {
 	return b.own[id] != nil
 }
 
+// other is what this process has in hand for an attempt's order ID, nil if it is nothing
+// or the attempt itself.
+func (b *backlog) other(than *attempt) *acceptance {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if own := b.own[than.order.ID]; own != nil && &own.attempt != than {
+		return own
+	}
+	return nil
+}
+
 func (b *backlog) wait(ctx context.Context) error { return b.inHand.wait(ctx) }
 
 // giveUp lets all go that are on their way: another process finds them.

@@ -9,18 +9,21 @@ import (
 )
 
 // circuit keeps callers from waiting for a server that does not answer. It opens once
-// every call has failed for a while, or none has returned for a longer one. While it is
-// open the server is asked in the background only, now and then, as long as somebody
-// wants to buy or Run does its work; it closes when that went well several times in a
-// row. There is one for Postgres, one for each server that Redis is spread over, and one
-// for Redis of each SKU: see tryRedis.
+// every call has failed for a while; or where none has returned for a longer one, and one
+// more in the background does not either. While it is open the server is asked in the
+// background only, now and then, as long as somebody wants to buy or Run does its work;
+// it closes when that went well several times in a row. There is one for Postgres, one
+// for each server that Redis is spread over, and one for Redis of each SKU: see askRedis.
 type circuit struct {
-	troubled atomic.Bool  // it is open, or the last call failed
-	waiting  atomic.Int64 // calls under way, of those that enter
-	heard    atomic.Int64 // when one of them was answered last, or the first of them began; as sinceStart
+	troubled  atomic.Bool  // it is open, or the last call failed
+	waiting   atomic.Int64 // calls under way, of those that enter
+	heard     atomic.Int64 // when the server answered last, or the first of the calls under way began; as sinceStart
+	suspected atomic.Bool  // somebody finds out whether it hangs
+	several   bool         // one party's failures don't open it: what fails may be its own
 
 	mu      sync.Mutex
 	since   time.Time // of the first failure since the last call that went well; zero if it went well
+	by      [2]string // whose that failure was, and whose opened it
 	open    bool
 	next    time.Time     // when the server is asked next
 	pause   time.Duration // before that, after it failed
@@ -47,26 +50,34 @@ const (
 	calmAfter = 10 * time.Second
 )
 
-// fails takes note of a call that failed, and says whether the circuit opened by it.
-// Where nothing else was answered since that call began, all of its time counts.
-func (c *circuit) fails(began, at time.Time, because error) (opened bool) {
+// fails takes note of somebody's call that failed, and says whether the circuit opened
+// by it. Where nothing else was answered since that call began, all of its time counts.
+func (c *circuit) fails(by string, began, at time.Time, because error) (opened bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open {
 		return false
 	}
 	if c.since.IsZero() {
-		c.since = at
+		c.since, c.by[0] = at, by
 		if c.heard.Load() <= sinceStart(began) {
 			c.since = began
 		}
 		c.troubled.Store(true)
 	}
-	if at.Sub(c.since) < openAfter {
+	if at.Sub(c.since) < openAfter || c.several && by == c.by[0] {
 		return false
 	}
+	c.by[1] = by
 	c.opens(at, because)
 	return true
+}
+
+// blamed are those whose calls made it open.
+func (c *circuit) blamed() [2]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.by
 }
 
 // opens lets nobody ask any more. Its caller holds mu.
@@ -101,26 +112,26 @@ func sinceStart(at time.Time) int64 { return int64(at.Sub(started)) }
 
 // enter takes note of a call that begins. Its end is told by leave.
 func (c *circuit) enter(at time.Time) {
-	if c.waiting.Add(1) == 1 {
+	if c.waiting.Load() == 0 { // before it counts: who finds it waiting finds since when
 		c.heard.Store(sinceStart(at))
 	}
+	c.waiting.Add(1)
 }
 
 // leave takes note of how a call ended that entered.
 func (c *circuit) leave(answered bool) {
 	if answered {
-		c.heard.Store(sinceStart(time.Now()))
+		c.hears()
 	}
 	c.waiting.Add(-1)
 }
 
-// hangs opens it if calls are under way, and none was answered for long. It says
-// whether it only just opened by that.
-func (c *circuit) hangs(at time.Time, because error) (opened bool) {
-	if c.waiting.Load() == 0 || sinceStart(at)-c.heard.Load() < int64(hangsAfter) {
-		return false
-	}
-	return c.trip(at, because)
+// hears takes note of an answer.
+func (c *circuit) hears() { c.heard.Store(sinceStart(time.Now())) }
+
+// silent says whether calls are under way, and none was answered for long.
+func (c *circuit) silent(at time.Time) bool {
+	return c.waiting.Load() > 0 && sinceStart(at)-c.heard.Load() >= int64(hangsAfter) && !c.cut()
 }
 
 // works takes note of a call that the server answered.
@@ -131,7 +142,7 @@ func (c *circuit) works() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.open {
-		c.since = time.Time{}
+		c.since, c.by = time.Time{}, [2]string{}
 		c.troubled.Store(false)
 	}
 }
@@ -179,6 +190,7 @@ func (c *circuit) tried(at time.Time, err error) (closed bool) {
 		c.next = at.Add(c.pause)
 		return false
 	}
+	c.heard.Store(sinceStart(at)) // whoever waits still
 	c.next = at.Add(firstPause)
 	if c.well++; c.well < closeAfter {
 		return false
@@ -189,7 +201,7 @@ func (c *circuit) tried(at time.Time, err error) (closed bool) {
 
 // closes lets everybody ask again. Its caller holds mu.
 func (c *circuit) closes(at time.Time) {
-	c.open, c.since, c.closed = false, time.Time{}, at
+	c.open, c.since, c.by, c.closed = false, time.Time{}, [2]string{}, at
 	c.troubled.Store(false)
 }
 
@@ -217,6 +229,25 @@ func (c *circuit) lasts(at time.Time) (so time.Duration, tell bool) {
 	}
 	c.told = at
 	return at.Sub(c.opened), true
+}
+
+// suspect asks a server that has not answered for long once more, in the background, and
+// opens its circuit if it does not answer that either. A call may hang alone, as at a lock
+// that somebody keeps; and this process may have stood still.
+func (s *Service) suspect(c *circuit, at time.Time, ask func(context.Context) error, opened func()) {
+	if !c.silent(at) || !c.suspected.CompareAndSwap(false, true) {
+		return
+	}
+	s.inHand.enter()
+	go func() {
+		defer s.inHand.leave()
+		defer c.suspected.Store(false)
+		if s.briefly(context.Background(), ask) == nil {
+			c.hears()
+		} else if c.trip(time.Now(), errHangs) {
+			opened()
+		}
+	}()
 }
 
 // tryAgain asks a server in the background, for as long as that goes well, and says so

@@ -1,19 +1,25 @@
 package booking
 
 import (
+	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/order"
 )
 
 // breaks fails calls until the circuit opens, and returns the moment.
 func (c *circuit) breaks(t *testing.T, at time.Time, because error) time.Time {
 	t.Helper()
 	for range 100 {
-		if c.fails(at, at, because) {
+		if c.fails("", at, at, because) {
 			return at
 		}
 		at = at.Add(10 * time.Millisecond)
@@ -39,21 +45,21 @@ func TestCircuit(t *testing.T) {
 	at, gone := time.Now(), errors.New("gone")
 	var c circuit
 	for i := range 1000 { // one call in two fails
-		assert.False(t, c.fails(at.Add(time.Duration(i)*openAfter), at.Add(time.Duration(i)*openAfter), gone))
+		assert.False(t, c.fails("", at.Add(time.Duration(i)*openAfter), at.Add(time.Duration(i)*openAfter), gone))
 		c.works()
 	}
-	assert.False(t, c.fails(at, at, gone))
+	assert.False(t, c.fails("", at, at, gone))
 	for range 1000 { // one lost connection, and all who waited for it
-		assert.False(t, c.fails(at.Add(openAfter-1), at.Add(openAfter-1), gone))
+		assert.False(t, c.fails("", at.Add(openAfter-1), at.Add(openAfter-1), gone))
 	}
 	try, because := c.check(at.Add(openAfter - 1))
 	assert.NoError(t, because)
 	assert.False(t, try)
 	assert.False(t, c.cut())
 
-	assert.True(t, c.fails(at.Add(openAfter), at.Add(openAfter), gone))
+	assert.True(t, c.fails("", at.Add(openAfter), at.Add(openAfter), gone))
 	assert.True(t, c.cut())
-	assert.False(t, c.fails(at.Add(openAfter), at.Add(2*openAfter), gone), "it is open")
+	assert.False(t, c.fails("", at.Add(openAfter), at.Add(2*openAfter), gone), "it is open")
 	c.works() // of one that was under way
 	try, because = c.check(at.Add(openAfter))
 	assert.ErrorIs(t, because, gone)
@@ -100,25 +106,104 @@ func TestCircuitDoesNotFlap(t *testing.T) {
 }
 
 // A server that hangs fails nobody for long: what counts is that nobody is answered.
-func TestCircuitOfWhatHangs(t *testing.T) {
-	at, silent := time.Now(), errors.New("silent")
+func TestCircuitOfWhatIsSilent(t *testing.T) {
+	at := time.Now()
 	var c circuit
-	assert.False(t, c.hangs(at.Add(time.Hour), silent), "nobody asks")
+	assert.False(t, c.silent(at.Add(time.Hour)), "nobody asks")
 	c.enter(at)
 	c.enter(at.Add(time.Second))
-	assert.False(t, c.hangs(at.Add(hangsAfter-1), silent))
-	assert.False(t, c.cut())
-	assert.True(t, c.hangs(at.Add(hangsAfter), silent))
-	assert.False(t, c.hangs(at.Add(hangsAfter), silent), "only once")
-	_, because := c.check(at.Add(hangsAfter))
-	assert.ErrorIs(t, because, silent)
+	assert.False(t, c.silent(at.Add(hangsAfter-1)))
+	assert.True(t, c.silent(at.Add(hangsAfter)))
 	c.leave(true)
-	at = c.mends(t, at.Add(hangsAfter))
-	assert.False(t, c.hangs(time.Now(), silent), "one was answered since")
+	assert.False(t, c.silent(time.Now()), "one was answered since")
 	c.leave(false)
-	assert.False(t, c.hangs(at.Add(time.Hour), silent), "nobody asks")
+	assert.False(t, c.silent(at.Add(time.Hour)), "nobody asks")
 	c.enter(at.Add(time.Hour))
-	assert.False(t, c.hangs(at.Add(time.Hour), silent), "it begins only now")
+	assert.False(t, c.silent(at.Add(time.Hour)), "it begins only now")
+	assert.True(t, c.silent(at.Add(2*time.Hour)))
+	require.True(t, c.trip(at.Add(2*time.Hour), errHangs))
+	assert.False(t, c.silent(at.Add(3*time.Hour)), "it is open")
+	// It is tried, and answers, while that call still waits.
+	at = c.mends(t, at.Add(2*time.Hour))
+	assert.False(t, c.silent(at.Add(hangsAfter-1)))
+	assert.True(t, c.silent(at.Add(hangsAfter)))
+}
+
+// Two callers come at the same moment, after nobody came for a while: neither has waited.
+func TestCircuitOfThoseWhoComeTogether(t *testing.T) {
+	at := started.Add(time.Hour)
+	const rounds = 50_000
+	var silent atomic.Int64
+	var circuits [rounds]circuit
+	var arrived atomic.Int64
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			for i := range circuits {
+				c := &circuits[i]
+				for arrived.Add(1); arrived.Load() < int64(2*(i+1)); {
+					runtime.Gosched() // until both are there
+				}
+				if c.silent(at) {
+					silent.Add(1)
+				}
+				c.enter(at)
+			}
+		})
+	}
+	both.Wait()
+	assert.Zero(t, silent.Load())
+}
+
+// What a single SKU meets may be its own trouble: a server's circuit opens when two do.
+func TestCircuitOfSeveral(t *testing.T) {
+	at, gone := time.Now(), errors.New("gone")
+	c := &newPlace("").circuit
+	for i := range 100 {
+		assert.False(t, c.fails("a", at, at.Add(time.Duration(i)*openAfter), gone))
+	}
+	c.works()
+	assert.False(t, c.fails("b", at, at.Add(openAfter-1), gone))
+	assert.False(t, c.fails("a", at, at.Add(openAfter-1), gone), "too soon")
+	assert.True(t, c.fails("a", at, at.Add(openAfter), gone))
+	assert.Equal(t, [2]string{"b", "a"}, c.blamed())
+	c.mends(t, at.Add(openAfter))
+	assert.Equal(t, [2]string{}, c.blamed())
+}
+
+// A server that is silent is asked once more before its circuit opens.
+func TestSuspect(t *testing.T) {
+	s, err := New(Config{Orders: order.NewMemory()})
+	require.NoError(t, err)
+	var c circuit
+	at := time.Now()
+	later := at.Add(hangsAfter)
+	answer := make(chan error)
+	asks, opened := 0, false
+	suspect := func(at time.Time) {
+		s.suspect(&c, at, func(context.Context) error { asks++; return <-answer }, func() { opened = true })
+	}
+	suspect(later)
+	c.enter(at)
+	suspect(at)
+	require.NoError(t, s.inHand.wait(t.Context()))
+	assert.Zero(t, asks, "nobody has waited for long")
+
+	suspect(later)
+	suspect(later)
+	answer <- nil
+	require.NoError(t, s.inHand.wait(t.Context()))
+	assert.Equal(t, 1, asks)
+	assert.False(t, c.cut(), "one call hangs alone")
+	assert.False(t, c.silent(time.Now()))
+
+	later = time.Now().Add(hangsAfter)
+	suspect(later)
+	answer <- errors.New("gone")
+	require.NoError(t, s.inHand.wait(t.Context()))
+	assert.Equal(t, 2, asks)
+	assert.True(t, opened)
+	assert.ErrorIs(t, c.whyCut(), errHangs)
 }
 
 // A call that failed slowly says as much as several that failed at once, unless another
@@ -129,10 +214,10 @@ func TestCircuitOfACallThatFailsSlowly(t *testing.T) {
 	c.enter(at)
 	c.enter(at)
 	c.leave(true)
-	assert.False(t, c.fails(at, at.Add(openAfter), gone), "the other one was answered")
+	assert.False(t, c.fails("", at, at.Add(openAfter), gone), "the other one was answered")
 	c.works()
 	at = time.Now().Add(time.Second)
-	assert.True(t, c.fails(at, at.Add(openAfter), gone))
+	assert.True(t, c.fails("", at, at.Add(openAfter), gone))
 }
 
 // It is told once a minute that it is still open.

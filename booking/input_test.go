@@ -3,6 +3,7 @@ package booking_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -131,10 +132,13 @@ func TestConfig(t *testing.T) {
 	for _, bad := range []booking.Config{
 		{Inventory: s.inventory},
 		{Inventory: (*inventory.Redis)(nil), Orders: s.orders},
+		{Inventory: (*inventory.Memory)(nil), Orders: s.orders},
+		{Inventory: s.inventory, Orders: (*order.Postgres)(nil)},
 		{Inventory: s.inventory, Orders: s.orders, SoldOutFor: order.Reopening + 1},
 		{Inventory: s.inventory, Orders: s.orders, Timeout: -1},
 		{Inventory: s.inventory, Orders: s.orders, SweepAfter: -1},
 		{Inventory: s.inventory, Orders: s.orders, CheckEvery: -1},
+		{Inventory: s.inventory, Orders: s.orders, CheckEvery: time.Millisecond - 1},
 	} {
 		_, err := booking.New(bad)
 		require.Error(t, err)

@@ -2,6 +2,8 @@ package booking
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,32 +16,34 @@ type place struct {
 	circuit circuit
 }
 
-// places are all of them that SKUs are, or were, on. The zero value is for one server.
+func newPlace(name string) *place { return &place{name: name, circuit: circuit{several: true}} }
+
+// places are all of them that SKUs are, or were, on.
 type places struct {
 	locator inventory.Locator // nil if there is only one
-	one     place
+	one     *place
 	all     sync.Map // of *place, by name
 }
 
 // of is the place of a SKU now: a failover or a resharding moves it.
 func (p *places) of(ctx context.Context, sku string) *place {
 	if p.locator == nil {
-		return &p.one
+		return p.one
 	}
 	name := p.locator.Locate(ctx, sku)
 	if name == "" {
-		return &p.one
+		return p.one
 	}
 	if at, there := p.all.Load(name); there {
 		return at.(*place)
 	}
-	at, _ := p.all.LoadOrStore(name, &place{name: name})
+	at, _ := p.all.LoadOrStore(name, newPlace(name))
 	return at.(*place)
 }
 
 // each calls do with every place.
 func (p *places) each(do func(*place)) {
-	do(&p.one)
+	do(p.one)
 	p.all.Range(func(_, at any) bool {
 		do(at.(*place))
 		return true
@@ -60,20 +64,37 @@ func (p *place) named(attributes ...any) []any {
 	return append([]any{"server", p.name}, attributes...)
 }
 
-// tryPlace says why a server is not to be asked, nil if it is, and tries it with one of
-// its SKUs where it is time to.
+// tryPlace says why a server is not to be asked, nil if it is, and tries it where it is
+// time to.
 func (s *Service) tryPlace(ctx context.Context, on *place, sku string, now time.Time) (because error) {
-	if on.circuit.hangs(now, errHangs) {
-		s.cutsPlace(ctx, on, sku, errHangs)
-	}
+	s.suspect(&on.circuit, now, func(ctx context.Context) error {
+		_, err := s.config.Inventory.Stock(ctx, s.anyOn(on, sku))
+		return err
+	}, func() { s.cutsPlace(ctx, on, sku, errHangs) })
 	try, because := on.circuit.check(now)
 	if try {
-		s.tryAgain(&on.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, func(after time.Duration) {
+		s.tryAgain(&on.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, s.anyOn(on, sku)) }, func(after time.Duration) {
 			s.cutOff.Add(-1)
 			s.log.Info("lastunit: Redis answers again", on.named("after", after)...)
 		})
 	}
 	return because
+}
+
+// anyOn is a SKU that is on the server, at random; one that is not to blame for its
+// circuit, if there is any: what fails may be theirs alone.
+func (s *Service) anyOn(on *place, sku string) string {
+	blamed := on.circuit.blamed()
+	others := 0
+	s.shelf.skus.Range(func(key, at any) bool {
+		if other := key.(string); at.(*spot).on.Load() == on && !slices.Contains(blamed[:], other) {
+			if others++; rand.IntN(others) == 0 {
+				sku = other
+			}
+		}
+		return true
+	})
+	return sku
 }
 
 // askAgain asks the servers again whose circuits are open, also where nobody wants to

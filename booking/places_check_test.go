@@ -3,9 +3,12 @@ package booking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -55,4 +58,41 @@ func TestAServerThatNothingIsOnIsForgotten(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, stocks[0].Seq, "the second one was sold past it")
 	require.NoError(t, s.inHand.wait(ctx))
+}
+
+// A call that panics is not under way any more.
+func TestCircuitsAfterAPanic(t *testing.T) {
+	s, err := New(Config{Inventory: inventory.NewMemory(), Orders: order.NewMemory()})
+	require.NoError(t, err)
+	require.NoError(t, s.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
+	assert.Panics(t, func() {
+		_ = s.askRedis(t.Context(), "floor", func(context.Context) error { panic("says the test") })
+	})
+	at := s.shelf.spot("floor")
+	assert.Zero(t, at.circuit.waiting.Load())
+	assert.Zero(t, at.on.Load().circuit.waiting.Load())
+}
+
+// A Postgres that turns connections away does not serve, whatever it says; one that says
+// that somebody keeps a lock does.
+func TestWhatIsAnAnswer(t *testing.T) {
+	of := func(severity, code string) error {
+		return fmt.Errorf("%w: %w", order.ErrUnavailable, &pgconn.PgError{SeverityUnlocalized: severity, Code: code})
+	}
+	for _, answer := range []error{of("ERROR", "55P03"), of("ERROR", "57014"), of("ERROR", "42501")} {
+		assert.True(t, isAnswer(answer), answer)
+	}
+	for _, silence := range []error{
+		of("FATAL", "57P03"), of("FATAL", "53300"), of("FATAL", "57P01"), of("", "08006"), of("ERROR", "08003"),
+		order.ErrUnavailable, context.DeadlineExceeded,
+	} {
+		assert.False(t, isAnswer(silence), silence)
+	}
+	// As a pool tells it that finds nobody.
+	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing")
+	require.NoError(t, err)
+	defer pool.Close()
+	_, err = order.NewPostgres(pool).Counters(t.Context(), "floor")
+	require.Error(t, err)
+	assert.False(t, isAnswer(err), err)
 }

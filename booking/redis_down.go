@@ -36,12 +36,24 @@ const (
 // itself: one that hangs should not cost them the time that they have.
 const redisPatience = 500 * time.Millisecond
 
-var errTooLong = fmt.Errorf("%w: no answer within %v", inventory.ErrUnavailable, redisPatience)
+var errTooLong = fmt.Errorf("%w: no answer in time", inventory.ErrUnavailable)
+
+// patient is for how long a caller waits for Redis.
+func (s *Service) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.config.WhenRedisDown != SellDirect {
+		return ctx, func() {}
+	}
+	patience := redisPatience
+	if deadline, there := ctx.Deadline(); there {
+		patience = min(patience, time.Until(deadline)/2) // the rest is for Postgres
+	}
+	return context.WithTimeout(ctx, patience)
+}
 
 // askRedis runs a call about a SKU that needs Redis, unless a circuit on the way is open.
-// There is one for each server, so that one SKU's callers find out for those of all
-// others on it; and one for each SKU, as one alone may be in trouble.
-func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) error {
+// There is one for each server, so that what a few SKUs' callers find out holds for those
+// of all others on it; and one for each SKU, as one alone may be in trouble.
+func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) (err error) {
 	at, began := s.shelf.spot(sku), time.Now()
 	on := s.places.of(ctx, sku)
 	at.on.Store(on)
@@ -49,35 +61,40 @@ func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Co
 		at.missed.Add(1) // it may be sold past Redis
 		return fmt.Errorf("%w: SKU %q: it has not answered for a while: %w", inventory.ErrUnavailable, sku, because)
 	}
-	patient := ctx
-	if s.config.WhenRedisDown == SellDirect {
-		var cancel context.CancelFunc
-		patient, cancel = context.WithTimeout(ctx, redisPatience)
-		defer cancel()
-	}
+	patient, cancel := s.patient(ctx)
+	defer cancel()
 	on.circuit.enter(began)
 	at.circuit.enter(began)
-	err := s.catchUp(patient, sku, at)
-	if err == nil {
+	answered := false // as if it panics
+	defer func() {
+		at.circuit.leave(answered)
+		on.circuit.leave(answered)
+	}()
+	if err = s.catchUp(patient, sku, at); err == nil {
 		err = call(patient)
 	}
-	answered := !errors.Is(err, inventory.ErrUnavailable) && !isContext(err)
-	if !answered && patient.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: SKU %q: %w", errTooLong, sku, err)
-	}
-	at.circuit.leave(answered)
-	on.circuit.leave(answered)
-	switch now := time.Now(); {
-	case answered:
+	switch answered = !errors.Is(err, inventory.ErrUnavailable) && !isContext(err); {
+	case !answered && ctx.Err() != nil && time.Since(began) < redisPatience: // the caller has left too soon to know
+	case !answered:
+		if patient.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: SKU %q: %w", errTooLong, sku, err)
+		}
+		s.failed(ctx, sku, at, on, began, err)
+	case !errors.Is(err, inventory.ErrNotLoaded): // else it will be seen whether it can be loaded
 		at.circuit.works()
 		on.circuit.works()
-	case ctx.Err() != nil && now.Sub(began) < redisPatience: // the caller has left too soon to know
-	case on.circuit.fails(began, now, err):
-		s.cutsPlace(ctx, on, sku, err)
-	case !on.circuit.cut() && at.circuit.fails(began, now, err):
-		s.cuts(ctx, sku, err)
 	}
 	return err
+}
+
+// failed takes note of a call to Redis about a SKU that came to nothing.
+func (s *Service) failed(ctx context.Context, sku string, at *spot, on *place, began time.Time, err error) {
+	now := time.Now()
+	if on.circuit.fails(sku, began, now, err) {
+		s.cutsPlace(ctx, on, sku, err)
+	} else if !on.circuit.cut() && at.circuit.fails(sku, began, now, err) {
+		s.cuts(ctx, sku, err)
+	}
 }
 
 // cuts takes note of a SKU's own circuit that has opened.
@@ -99,9 +116,6 @@ func (s *Service) meanwhile() string {
 func (s *Service) tryRedis(ctx context.Context, sku string, at *spot, on *place, now time.Time) (because error) {
 	if because := s.tryPlace(ctx, on, sku, now); because != nil {
 		return because
-	}
-	if at.circuit.hangs(now, errHangs) {
-		s.cuts(ctx, sku, errHangs)
 	}
 	try, because := at.circuit.check(now)
 	if try {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 
+	"github.com/lastunit/lastunit/internal/gather"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -24,15 +24,23 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 	if a.s.direct() {
 		a.rivalled = false // the commit that was refused has looked for the ID
 	}
-	for round := 0; a.rivalled || len(a.doubtful) > 0; round++ {
+	// An order that this very process has accepted may be where Redis can't be asked.
+	own := a.s.backlog.other(a)
+	if own != nil {
+		if err := own.ended(ctx); err != nil {
+			return order.Order{}, err
+		}
+	}
+	for round := 0; a.rivalled || len(a.doubtful) > 0 || own != nil; round++ {
 		if round > maxRivals {
 			return order.Order{}, order.ErrOutcomeUnknown
 		}
 		var others []inventory.Deduction
 		var accepted []*acceptance
+		own = nil
 		if a.rivalled {
 			listed, err := a.rivals(ctx)
-			if err != nil && !a.s.sellsWithout(err) { // what it can't be asked for, nobody refuses for
+			if err != nil {
 				return order.Order{}, err
 			}
 			// One of an accepted order is never fenced: it is carried out.
@@ -75,9 +83,10 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 // maxRivals bounds how often a refusal looks for rivals, after it found some.
 const maxRivals = 5
 
-// rivals are the unsettled deductions of other tries at this order. Where Postgres may
-// sell by itself, those that Redis could be asked for come beside the error.
-func (a *attempt) rivals(ctx context.Context) (rivals []inventory.Deduction, unasked error) {
+// rivals are the unsettled deductions of other tries at this order. Where Postgres sells
+// by itself, as Redis has not answered for a while, they are those that it could be
+// asked for: see SellDirect.
+func (a *attempt) rivals(ctx context.Context) (rivals []inventory.Deduction, _ error) {
 	for _, unit := range a.units {
 		k, err := a.s.know(ctx, unit.SKU)
 		if err != nil {
@@ -85,15 +94,12 @@ func (a *attempt) rivals(ctx context.Context) (rivals []inventory.Deduction, una
 		}
 		var found scanned
 		err = a.s.askRedis(ctx, unit.SKU, func(ctx context.Context) (err error) {
-			if found, err = a.s.scans.Do(ctx, scan{k.store, unit.SKU}); err == nil {
+			if found, err = a.s.scansOf(unit.SKU).Do(ctx, k.store); err == nil {
 				err = found.err
 			}
 			return err
 		})
-		switch {
-		case a.s.sellsWithout(err):
-			unasked = err
-		case err != nil:
+		if err != nil && !(a.s.sellsWithout(err) && a.s.isCut(unit.SKU)) {
 			return nil, err
 		}
 		for _, d := range found.byOrder[a.order.ID] {
@@ -102,11 +108,8 @@ func (a *attempt) rivals(ctx context.Context) (rivals []inventory.Deduction, una
 			}
 		}
 	}
-	return rivals, unasked
+	return rivals, nil
 }
-
-// scan asks for the unsettled deductions of a SKU.
-type scan struct{ store, sku string }
 
 // scanned are the unsettled deductions of a SKU by their orders. It is shared: only
 // read.
@@ -115,31 +118,37 @@ type scanned struct {
 	err     error
 }
 
-// scanBatch lists the unsettled deductions of SKUs, once for all who ask at the same
-// time: where many are refused, many are in flight too. The SKUs don't wait for each
-// other, as one of them may be on a node that does not answer.
-func (s *Service) scanBatch(ctx context.Context, scans []scan) ([]scanned, error) {
-	ctx, cancel := context.WithTimeout(ctx, hangsAfter)
-	defer cancel()
-	found := make(map[scan]*scanned, 1)
-	var group sync.WaitGroup
-	for _, asked := range scans {
-		if found[asked] == nil {
-			answer := new(scanned)
-			found[asked] = answer
-			group.Go(func() { *answer = s.scan(ctx, asked) })
-		}
-	}
-	group.Wait()
-	answers := make([]scanned, len(scans))
-	for i, asked := range scans {
-		answers[i] = *found[asked]
-	}
-	return answers, nil
+// scansOf is where those gather who ask for the unsettled deductions of a SKU, each of a
+// store: where many are refused, many are in flight too. Each SKU has its own, as one of
+// them may be on a node that does not answer.
+func (s *Service) scansOf(sku string) *gather.Gather[string, scanned] {
+	at := s.shelf.spot(sku)
+	at.scanning.Do(func() {
+		at.scans = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: hangsAfter}, func(ctx context.Context, stores []string) ([]scanned, error) {
+			s.inHand.enter()
+			defer s.inHand.leave()
+			return s.scanBatch(ctx, sku, stores), nil
+		})
+	})
+	return at.scans
 }
 
-func (s *Service) scan(ctx context.Context, asked scan) scanned {
-	unsettled, err := s.config.Inventory.Unsettled(ctx, asked.store, asked.sku, 0, maxQueue)
+// scanBatch lists the unsettled deductions of a SKU, once for each store: nearly always
+// there is one.
+func (s *Service) scanBatch(ctx context.Context, sku string, stores []string) []scanned {
+	answers := make([]scanned, len(stores))
+	for i, store := range stores {
+		if first := slices.Index(stores, store); first < i {
+			answers[i] = answers[first]
+		} else {
+			answers[i] = s.scan(ctx, store, sku)
+		}
+	}
+	return answers
+}
+
+func (s *Service) scan(ctx context.Context, store, sku string) scanned {
+	unsettled, err := s.config.Inventory.Unsettled(ctx, store, sku, 0, maxQueue)
 	if err != nil && !errors.Is(err, inventory.ErrNotLoaded) { // what was lost was of an epoch that ends
 		return scanned{err: err}
 	}

@@ -50,7 +50,11 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 		if known, _ := s.shelf.get(sku); c.Version > 2 || known.loaded { // else it was only just put on sale
 			s.warn(ctx, sku, "lastunit: rebuilding the counters in Redis from Postgres", "epoch", c.Epoch, "because", because)
 		}
+		began := time.Now()
 		if err := s.config.Inventory.Load(ctx, c.Supply()); err != nil {
+			if at := s.shelf.spot(sku); at != nil && errors.Is(err, inventory.ErrUnavailable) {
+				s.failed(ctx, sku, at, s.places.of(ctx, sku), began, err)
+			}
 			return err
 		}
 		s.shelf.observeLoaded(c)

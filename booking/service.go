@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,7 +138,6 @@ type Service struct {
 	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // see lane
 	changes *gather.Gather[order.Change, order.Changed]
 	looks   *gather.Gather[order.Commit, looked]
-	scans   *gather.Gather[scan, scanned]
 	settles *gather.Gather[settlement, struct{}]
 
 	carries  [lanes]*gather.Gather[*acceptance, struct{}] // accepted orders, as commits
@@ -146,14 +146,17 @@ type Service struct {
 
 // New makes a Service. It sends nothing and starts nothing: call Run for the
 // work in the background, and to finish what is in hand at the end. It fails if
-// Config.Orders is missing, or a field is outside of its bounds: none may be negative but
-// SoldOutFor.
+// Config.Orders is missing, or a field is outside of its bounds: the times are 1 ms or
+// more, but for SoldOutFor.
 func New(config Config) (*Service, error) {
 	if config.Orders == nil {
 		return nil, errors.New("booking: Config.Orders is missing")
 	}
-	if redis, ok := config.Inventory.(*inventory.Redis); ok && redis == nil {
-		return nil, errors.New("booking: Config.Inventory is a nil *inventory.Redis: leave it out to sell without Redis")
+	if isNil(config.Orders) {
+		return nil, fmt.Errorf("booking: Config.Orders is a nil %T", config.Orders)
+	}
+	if config.Inventory != nil && isNil(config.Inventory) {
+		return nil, fmt.Errorf("booking: Config.Inventory is a nil %T: leave it out to sell without Redis", config.Inventory)
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -168,11 +171,11 @@ func New(config Config) (*Service, error) {
 		{"CheckEvery", &config.CheckEvery, time.Second},
 		{"HoldGrace", &config.HoldGrace, 15 * time.Minute},
 	} {
-		if *d.value < 0 {
-			return nil, errors.New("booking: Config." + d.name + " is negative")
-		}
 		if *d.value == 0 {
 			*d.value = d.fallback
+		}
+		if *d.value < time.Millisecond {
+			return nil, fmt.Errorf("booking: Config.%s is %v, want 1ms or more", d.name, *d.value)
 		}
 	}
 	if config.SoldOutFor == 0 {
@@ -194,7 +197,7 @@ func New(config Config) (*Service, error) {
 		config.Backlog = defaultBacklog
 	}
 	locator, _ := config.Inventory.(inventory.Locator)
-	s := &Service{config: config, places: places{locator: locator}, log: config.Logger, joins: newJoins(), names: newNames(), asking: make(chan struct{}, maxAsking)}
+	s := &Service{config: config, places: places{locator: locator, one: newPlace("")}, log: config.Logger, joins: newJoins(), names: newNames(), asking: make(chan struct{}, maxAsking)}
 	for lane := range s.commits {
 		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
 	}
@@ -203,10 +206,15 @@ func New(config Config) (*Service, error) {
 	}
 	s.refusals = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, s.refuseBatch)
 	s.changes = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
-	s.scans = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.scanBatch)
 	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
 	s.settles = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.settleBatch)
 	return s, nil
+}
+
+// isNil says whether an interface has a nil pointer in it.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // direct says that Postgres alone sells: there is no Inventory.

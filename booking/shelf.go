@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/lastunit/lastunit/internal/gather"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -23,6 +24,9 @@ type spot struct {
 	soldOut atomic.Pointer[soldOut] // nil unless it is known to be
 	circuit circuit                 // of the way to Redis
 	on      atomic.Pointer[place]   // where it was when Redis was asked last; nil if it never was
+
+	scanning sync.Once
+	scans    *gather.Gather[string, scanned] // see scansOf
 
 	// missed is how often Redis did not hear of a supply, and caughtUp what that was when
 	// it was brought one.

@@ -44,10 +44,14 @@ func (s *Service) turnedAway(o *order.Order, minted bool) (_ *inventory.StockErr
 			return nil, false
 		}
 		return &inventory.StockError{SKU: sku, Requested: requested, Over: known.over},
-			minted || known.filter != nil && !known.filter.has(o.ID)
+			minted || known.filter != nil && !known.filter.has(o.ID) && !s.acceptedHere(o.ID)
 	}
 	return nil, false
 }
+
+// acceptedHere says whether this process may have accepted an order that neither Redis
+// could tell of, when it was asked whether the SKU is sold out, nor Postgres.
+func (s *Service) acceptedHere(id string) bool { return s.cutOff.Load() > 0 && s.backlog.has(id) }
 
 // requested is how many units of a SKU an order asks for, as a line and as a pool
 // of others. It is not right if another SKU is not known here, or if the order asks

@@ -74,21 +74,9 @@ func (r *Redis) clientOf(ctx context.Context, sku string) *redis.Client {
 	if r.nodes.client == nil {
 		return nil
 	}
-	key := tag.Replace(sku) // the hash tag is in the same place as the whole key
 	if !r.nodes.known.Load() {
-		// A cluster's client asks some node where keys are, and tries others if that one
-		// does not answer. It does so for each caller, so one does for all.
-		asked := r.nodes.asking.DoChan("", func() (any, error) {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DeductTimeout)
-			defer cancel()
-			_, err := r.nodes.client(ctx, key)
-			if err == nil {
-				r.nodes.known.Store(true)
-			}
-			return nil, err
-		})
 		select {
-		case answer := <-asked:
+		case answer := <-r.learnNodes(ctx, sku):
 			if answer.Err != nil {
 				return nil
 			}
@@ -96,18 +84,44 @@ func (r *Redis) clientOf(ctx context.Context, sku string) *redis.Client {
 			return nil
 		}
 	}
-	client, err := r.nodes.client(ctx, key)
+	return r.knownClientOf(ctx, sku)
+}
+
+// knownClientOf is clientOf, once it is known where keys are: it asks nobody.
+func (r *Redis) knownClientOf(ctx context.Context, sku string) *redis.Client {
+	client, err := r.nodes.client(ctx, tag.Replace(sku)) // the hash tag is in the same place as the whole key
 	if err != nil {
 		return nil
 	}
 	return client
 }
 
+// learnNodes finds out where keys are. A cluster's client asks some node that, and tries
+// others if that one does not answer. It does so for each caller, so one does for all.
+func (r *Redis) learnNodes(ctx context.Context, sku string) <-chan singleflight.Result {
+	return r.nodes.asking.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DeductTimeout)
+		defer cancel()
+		_, err := r.nodes.client(ctx, tag.Replace(sku))
+		if err == nil {
+			r.nodes.known.Store(true)
+		}
+		return nil, err
+	})
+}
+
 var _ Locator = (*Redis)(nil)
 
 // Locate implements Locator, for a client of a cluster, or of a Ring.
 func (r *Redis) Locate(ctx context.Context, sku string) string {
-	client := r.clientOf(ctx, sku)
+	if r.nodes.client == nil {
+		return ""
+	}
+	if !r.nodes.known.Load() {
+		r.learnNodes(ctx, sku) // for those who come later
+		return ""
+	}
+	client := r.knownClientOf(ctx, sku)
 	if client == nil {
 		return ""
 	}

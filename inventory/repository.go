@@ -122,8 +122,7 @@ type InventoryRepository interface {
 // then holds for the others on it.
 type Locator interface {
 	// Locate names the server that has a SKU's counters now, as host:port. It is empty if
-	// there is only one, or nobody knows which it is. It sends nothing, but waits once
-	// until it is known where SKUs are.
+	// there is only one, or it is not known which it is. It does not wait.
 	Locate(ctx context.Context, sku string) string
 }
 

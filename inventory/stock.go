@@ -12,8 +12,11 @@ func (r *Redis) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 	if err := checkStock(skus); err != nil {
 		return nil, err
 	}
+	if len(skus) == 0 {
+		return nil, nil
+	}
 	if r.nodes.client == nil {
-		return r.readStock(ctx, skus)
+		return patiently(ctx, r.shared, skus[0], func() ([]Stock, error) { return r.readStock(ctx, skus) })
 	}
 	stocks := make([]Stock, len(skus))
 	parts := r.parts(ctx, len(skus), func(i int) string { return skus[i] })

@@ -17,8 +17,9 @@ const (
 	// Refuse refuses with order.ErrOutcomeUnknown, whose cause is
 	// inventory.ErrUnavailable: nothing is sold until Redis is back. That spares
 	// Postgres a rush that it may not be made for. Callers are refused at once after
-	// 200 ms in which every call failed, or 5 seconds in which none returned; those
-	// under way by then wait for as long as they are ready to. When a call fails is the
+	// 200 ms in which every call failed, or 5 seconds in which none returned, and one
+	// more did not either; those under way by then wait for as long as they are ready
+	// to. When a call fails is the
 	// client's to say: go-redis gives a Redis that refuses connections up after some 2
 	// seconds, unless its settings say otherwise (see the documentation of package
 	// inventory).
@@ -26,9 +27,10 @@ const (
 
 	// SellDirect sells through Postgres alone, as with Config.Inventory left nil.
 	// Accept is Book with a Receipt then. Callers wait for Redis half a second at
-	// most, until it has not answered for so long. What is left is in Redis before it is
-	// asked again. An order ID that another process had in hand as Redis went may
-	// be told "sold out" here and be booked there, if units come back in that moment.
+	// most, or half of the time that they have, until it has not answered for a while.
+	// What is left is in Redis before it is asked again. An order ID of which another
+	// try was under way as Redis went, in another process or given up by its caller, may
+	// be told "sold out" here and be booked by that try, if units come back in that moment.
 	SellDirect
 )
 

@@ -292,3 +292,50 @@ func TestReconcileComparesAnew(t *testing.T) {
 	require.NotEmpty(t, differences)
 	assert.Equal(t, booking.KindEpoch, differences[0].Kind)
 }
+
+// watched counts how often stocks are read.
+type watched struct {
+	inventory.InventoryRepository
+	reads atomic.Int64
+}
+
+func (w *watched) Stock(ctx context.Context, skus ...string) ([]inventory.Stock, error) {
+	w.reads.Add(1)
+	return w.InventoryRepository.Stock(ctx, skus...)
+}
+
+// Redis hangs, and its client waits for ever: Run ends all the same.
+func TestRunEndsWhileRedisHangs(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartRedis(t)
+	all := &watched{InventoryRepository: inventory.NewRedis(server.Client(t, func(o *redis.Options) { o.ReadTimeout = -1 }))}
+	shop, err := booking.New(booking.Config{
+		Inventory: all, Orders: order.NewMemory(), Logger: quiet, Timeout: time.Second, CheckEvery: 20 * time.Millisecond,
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- shop.Run(ctx) }()
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
+	_, err = shop.Book(t.Context(), request("floor", 0))
+	require.NoError(t, err)
+	exact(t, shop)
+	server.Pause()
+	resume := sync.OnceFunc(server.Resume)
+	t.Cleanup(resume)
+	before := all.reads.Load()
+	eventually(t, func() error {
+		if all.reads.Load() == before {
+			return fmt.Errorf("Run does not look at Redis")
+		}
+		return nil
+	})
+	cancel()
+	select {
+	case err := <-ended:
+		require.NoError(t, err)
+	case <-time.After(time.Minute):
+		t.Error("Run does not return")
+	}
+	resume()
+}

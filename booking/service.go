@@ -146,8 +146,8 @@ type Service struct {
 
 // New makes a Service. It sends nothing and starts nothing: call Run for the
 // work in the background, and to finish what is in hand at the end. It fails if
-// Config.Orders is missing, or a field is outside of its bounds: the times are 1 ms or
-// more, but for SoldOutFor.
+// Config.Orders is missing, or a field is outside of its bounds: Timeout and CheckEvery are
+// 1 ms or more, and nothing but SoldOutFor is negative.
 func New(config Config) (*Service, error) {
 	if config.Orders == nil {
 		return nil, errors.New("booking: Config.Orders is missing")
@@ -165,17 +165,18 @@ func New(config Config) (*Service, error) {
 		name     string
 		value    *time.Duration
 		fallback time.Duration
+		least    time.Duration
 	}{
-		{"Timeout", &config.Timeout, 10 * time.Second},
-		{"SweepAfter", &config.SweepAfter, 5 * time.Second},
-		{"CheckEvery", &config.CheckEvery, time.Second},
-		{"HoldGrace", &config.HoldGrace, 15 * time.Minute},
+		{"Timeout", &config.Timeout, 10 * time.Second, time.Millisecond},
+		{"SweepAfter", &config.SweepAfter, 5 * time.Second, 1},
+		{"CheckEvery", &config.CheckEvery, time.Second, time.Millisecond},
+		{"HoldGrace", &config.HoldGrace, 15 * time.Minute, 1},
 	} {
 		if *d.value == 0 {
 			*d.value = d.fallback
 		}
-		if *d.value < time.Millisecond {
-			return nil, fmt.Errorf("booking: Config.%s is %v, want 1ms or more", d.name, *d.value)
+		if *d.value < d.least {
+			return nil, fmt.Errorf("booking: Config.%s is %v, want %v or more", d.name, *d.value, d.least)
 		}
 	}
 	if config.SoldOutFor == 0 {

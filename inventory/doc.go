@@ -23,6 +23,7 @@
 // What ACL SETUSER sets is gone when Redis restarts: put it into redis.conf as
 // "user shop on …", or use an aclfile and ACL SAVE.
 //
+// A ClusterClient needs +cluster|slots for itself, a Ring +ping, and WithReplicas +wait.
 // Your own use of the client may need more: ping for a health check, select for
 // a database other than 0, client|setname for a client name.
 //

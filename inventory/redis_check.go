@@ -64,7 +64,7 @@ func (r *Redis) checkNodes(ctx context.Context, up Checkup, each func(context.Co
 	case len(failed) > 0 && answered == 0:
 		return up, errors.Join(failed...)
 	case answered == 0:
-		return up, cannotAsk("Redis", errors.New("the cluster has no masters"))
+		return up, cannotAsk("Redis", errors.New("go-redis knows no server that is there"))
 	}
 	up.Findings = append(up.Findings, checkClocks(up.Clocks)...)
 	slices.SortStableFunc(up.Findings, func(a, b Finding) int { return strings.Compare(a.Where, b.Where) })

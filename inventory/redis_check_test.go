@@ -261,6 +261,26 @@ func TestRightsInACluster(t *testing.T) {
 	}
 }
 
+// A Ring asks its servers by itself whether they are there, and sells nothing if that
+// takes a right that it does not have.
+func TestRightsOfARing(t *testing.T) {
+	server := servertest.StartRedis(t)
+	command := []any{"ACL", "SETUSER", "least", "reset", "on", ">" + password, "~lastunit:*"}
+	for _, right := range readmeRights(t) {
+		command = append(command, right)
+	}
+	require.NoError(t, server.Client(t).Do(background(t), command...).Err())
+	ring := redis.NewRing(&redis.RingOptions{
+		Addrs: map[string]string{"one": server.Addr()}, Username: "least", Password: password, HeartbeatFrequency: time.Hour,
+	})
+	defer ring.Close()
+	up := checkup(t, inventory.NewRedis(ring))
+	require.ErrorContains(t, up.Findings.Err(), "+ping is missing")
+	assert.Len(t, strings.Split(up.Findings.Err().Error(), "\n"), 1)
+	require.NoError(t, server.Client(t).Do(background(t), append(command, "+ping")...).Err())
+	require.NoError(t, checkup(t, inventory.NewRedis(ring)).Findings.Err())
+}
+
 func TestCheckOfAnEmbeddedServer(t *testing.T) {
 	repo := inventory.NewRedis(embedded(t))
 	assert.Equal(t, []string{"notice Redis: +info=missing", "notice go-redis: ContextTimeoutEnabled=false", "notice go-redis: DialerRetries=5"}, briefly(checkup(t, repo).Findings))

@@ -33,6 +33,9 @@ func (r *Redis) uses() []use {
 		{"+hscan", []any{"hscan", key, "0"}},
 		{"+del", []any{"del", key}},
 	}
+	if _, is := r.client.(*redis.Ring); is { // by which it finds out which of its servers are there
+		uses = append(uses, use{"+ping", []any{"ping"}})
+	}
 	if r.replicas > 0 {
 		uses = append(uses, use{"+wait", []any{"wait", 0, 1}})
 	}

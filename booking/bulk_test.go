@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
@@ -98,7 +99,7 @@ func seats(n int) (items []order.Item, skus []string) {
 func TestBulk(t *testing.T) {
 	t.Parallel()
 	s, uncounted, toRedis, toPostgres := counted(t)
-	shop, other := open(t, s), open(t, uncounted)
+	shop, other := openFor(t, s, time.Minute), openFor(t, uncounted, time.Minute)
 	// The connections know what they will be asked.
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "first", Capacity: 1}, order.Item{SKU: "second", Capacity: 1, Draws: lines("first", 1)}))
 	_, err := shop.Stocks(t.Context(), "first", "second")

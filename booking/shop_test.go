@@ -85,10 +85,13 @@ func onBoth(t *testing.T, test func(*testing.T, stores)) {
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // open makes a service over the stores that sweeps and checks soon.
-func open(t testing.TB, s stores) *booking.Service {
+func open(t testing.TB, s stores) *booking.Service { return openFor(t, s, 0) }
+
+// openFor is open, for calls that may take long on a slow machine.
+func openFor(t testing.TB, s stores, timeout time.Duration) *booking.Service {
 	t.Helper()
 	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet,
+		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Timeout: timeout,
 		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)

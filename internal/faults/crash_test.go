@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/internal/servertest"
@@ -67,14 +66,24 @@ func killedBeforeSettle(t *testing.T, m *measured) {
 	})
 	hold(t, redisProxy, func(r []byte) bool { return committing.Load() && isScript(r) })
 	child := s.start(j)
-	report, ok := s.next(child)
-	require.True(t, ok)
-	require.Equal(t, saidBooked, report.Said)
+	s.nextDefinite(child, saidBooked)
 	stock := s.stock()
 	child.Kill()
 	require.EqualValues(t, 1, stock.Unsettled, "Redis had not heard of it")
 	s.collect(child)
 	s.rush(m, func() { s.againFor(late, 1) })
+}
+
+// nextDefinite waits until a process has told what became of an order, which on a slow
+// machine it may have to ask for again.
+func (s *sale) nextDefinite(child *servertest.Child, want string) {
+	s.t.Helper()
+	report, ok := s.next(child)
+	for ok && (report.Said == saidUnknown || report.Said == saidAgain) {
+		report, ok = s.next(child)
+	}
+	require.True(s.t, ok)
+	require.Equal(s.t, want, report.Said)
 }
 
 // Row 10: a process stands still for longer than its deductions live, while a commit
@@ -91,12 +100,7 @@ func pausedInCommit(t *testing.T, m *measured) {
 	s.rushOf(0, int(s.capacity)+10)() // its unit is sold to others
 	commit.release()
 	child.Resume()
-	report, ok := s.next(child)
-	for ok && (report.Said == saidUnknown || report.Said == saidAgain) {
-		report, ok = s.next(child)
-	}
-	require.True(t, ok)
-	assert.Equal(t, saidRefused, report.Said, "it is told that its commit lost")
+	s.nextDefinite(child, saidRefused) // it is told that its commit lost
 	require.NoError(t, child.Terminate())
 	s.recover(m, func() { s.collect(child) })
 }

@@ -93,7 +93,7 @@ func oldCopyComesBack(t *testing.T, m *measured) {
 				assert.NoError(t, err)
 			}()
 			commit.await(1)
-			require.EqualValues(t, 1, s.stock().Unsettled)
+			require.Positive(t, s.stock().Unsettled) // more than one if it had to ask again
 			reach := test.save(t, s)
 			commit.release()
 			<-waits

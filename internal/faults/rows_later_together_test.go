@@ -215,8 +215,8 @@ func cancelRacesConfirm(t *testing.T, m *measured) {
 // Row 27: both services sweep the same deductions, which nobody commits, again and
 // again; and somebody gives each back, twice.
 func sweptAndReleasedTwice(t *testing.T, m *measured) {
-	s := begin(t, setup{})
-	const sold = 50 // or nobody could tell if too much came back
+	s := begin(t, setup{idle: true}) // nobody sweeps before all are there
+	const sold = 50                  // or nobody could tell if too much came back
 	for i := range sold {
 		_, err := s.ask(s.shops[i%2], request(floor, late+100+i), book)
 		require.NoError(t, err)
@@ -233,6 +233,9 @@ func sweptAndReleasedTwice(t *testing.T, m *measured) {
 		deductions = append(deductions, d)
 	}
 	require.EqualValues(t, sold+100, s.stock().Taken)
+	for _, shop := range s.shops {
+		background(t, shop)
+	}
 	s.sweptByAll(deductions)
 	s.exact()
 	assert.EqualValues(t, sold, s.stock().Taken, "each came back once")

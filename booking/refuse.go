@@ -99,8 +99,10 @@ func (a *attempt) rivals(ctx context.Context) (rivals []inventory.Deduction, _ e
 			}
 			return err
 		})
-		if err != nil && !(a.s.sellsWithout(err) && a.s.isCut(unit.SKU)) {
-			return nil, err
+		if err != nil {
+			if forgiven := a.s.sellsWithout(err) && a.s.isCut(unit.SKU); !forgiven {
+				return nil, err
+			}
 		}
 		for _, d := range found.byOrder[a.order.ID] {
 			if !slices.Contains(a.held, d) {

@@ -48,7 +48,7 @@ test-deps: ## Install the servers the tests run, where they are missing
 # (a plain go test) the test is skipped. Without programs all packages share the
 # servers of REDIS_URL and DATABASE_URL, one package at a time.
 INSTALLED = $(shell .ci/install-test-deps --installed && echo 1)
-GO_TEST = LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -count=1 -timeout 10m$(if $(INSTALLED),, -p 1)
+GO_TEST = LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -count=1 -timeout 20m$(if $(INSTALLED),, -p 1)
 say-left-out = @[ -n "$(INSTALLED)" ] || echo "Left out: the fault tests that must kill or configure a redis-server or postgres of their own, as the programs are not installed here"
 
 .PHONY: test

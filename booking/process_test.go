@@ -43,13 +43,12 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// job is what a process of a test does: it sells to buyers First to First+Buyers-1,
-// so many at once, prints the ID of each order that was acknowledged, and ends
+// job is what a process of a test does: it sells to Buyers buyers,
+// AtOnce at a time, prints the ID of each order that was acknowledged, and ends
 // when it is told to, so that it does the background work until then.
 type job struct {
 	Redis, Postgres, Prefix, SKU string
-	First, Buyers, AtOnce        int
-	Rebuild                      bool // the SKU, all the time
+	Buyers, AtOnce               int
 	Accept                       bool // and not book; nothing gets to Postgres
 }
 
@@ -81,14 +80,6 @@ func (j job) run() {
 	}
 	var background sync.WaitGroup
 	background.Go(func() { _ = shop.Run(ctx) })
-	sale, ended := context.WithCancel(ctx)
-	if j.Rebuild {
-		background.Go(func() {
-			for sale.Err() == nil {
-				_ = shop.Rebuild(sale, j.SKU)
-			}
-		})
-	}
 
 	var buyers sync.WaitGroup
 	var printing sync.Mutex
@@ -117,11 +108,10 @@ func (j job) run() {
 		})
 	}
 	for i := range j.Buyers {
-		next <- j.First + i
+		next <- i
 	}
 	close(next)
 	buyers.Wait()
-	ended()
 	fmt.Println("done", j.Buyers)
 	<-ctx.Done()
 	background.Wait()
@@ -173,42 +163,6 @@ func (s *sale) audit(t *testing.T, shop *booking.Service, both stores, item orde
 		}
 	}
 	assert.Zero(t, lost, "orders that were acknowledged and are lost")
-}
-
-// Ten processes rush one SKU, three of them rebuilding it all the time.
-func TestTenProcessesThreeRebuilding(t *testing.T) {
-	t.Parallel()
-	const processes, buyers, capacity = 10, 100, 500
-	redisServer, database := servertest.SharedRedis(t), servertest.SharedPostgres(t).Database(t)
-	both := at(t, redisServer.Client(t), order.NewPostgres(migrated(t, database)))
-	shop := open(t, both)
-	item := order.Item{SKU: "floor", Capacity: capacity}
-	require.NoError(t, shop.PutOnSale(t.Context(), item))
-
-	before, err := both.orders.Counters(t.Context(), "floor")
-	require.NoError(t, err)
-	var children []*servertest.Child
-	for p := range processes {
-		children = append(children, servertest.StartChild(t, seller, job{
-			Redis: redisServer.URL(), Postgres: database, Prefix: both.prefix, SKU: "floor",
-			First: p * buyers, Buyers: buyers, AtOnce: 20, Rebuild: p < 3,
-		}))
-	}
-	s := sale{acknowledged: make(map[string]bool)}
-	for _, c := range children {
-		s.collect(c)
-	}
-	after, err := both.orders.Counters(t.Context(), "floor")
-	require.NoError(t, err)
-	rebuilds := after[0].Version - before[0].Version
-	t.Logf("%d versions came about in the sale", rebuilds)
-	assert.Greater(t, rebuilds, int64(20), "the rebuilding went on beside the sale")
-	for _, c := range children {
-		require.NoError(t, c.Terminate())
-	}
-	background(t, shop)
-	s.audit(t, shop, both, item)
-	assert.Len(t, s.acknowledged, capacity)
 }
 
 // A process is killed with deductions in hand; another one cleans up behind it,

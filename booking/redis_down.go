@@ -19,10 +19,9 @@ const (
 	// Postgres a rush that it may not be made for. Callers are refused at once after
 	// 200 ms in which every call failed, or 5 seconds in which none returned, and one
 	// more did not either; those under way by then wait for as long as they are ready
-	// to. When a call fails is the
-	// client's to say: go-redis gives a Redis that refuses connections up after some 2
-	// seconds, unless its settings say otherwise (see the documentation of package
-	// inventory).
+	// to. When a call fails is the client's to say: go-redis gives a Redis that refuses
+	// connections up after some 2 seconds, unless its settings say otherwise (see the
+	// documentation of package inventory).
 	Refuse RedisDown = iota
 
 	// SellDirect sells through Postgres alone, as with Config.Inventory left nil.

@@ -49,14 +49,14 @@ func TestWalkEmbedded(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
-	walkAll(t, 100, client, func(*testing.T) order.Store { return order.NewMemory() })
+	walkAll(t, 50, client, func(*testing.T) order.Store { return order.NewMemory() })
 }
 
 func TestWalkReal(t *testing.T) {
 	t.Parallel()
 	client := servertest.SharedRedis(t).Client(t)
 	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
-	walkAll(t, 40, client, func(*testing.T) order.Store { return order.NewPostgres(pool) })
+	walkAll(t, 20, client, func(*testing.T) order.Store { return order.NewPostgres(pool) })
 }
 
 func walkAll(t *testing.T, walks int, client *redis.Client, orders func(*testing.T) order.Store) {

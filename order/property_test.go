@@ -431,7 +431,7 @@ func TestMemoryAgainstModel(t *testing.T) {
 
 func TestPostgresAgainstModel(t *testing.T) {
 	t.Parallel()
-	store, pool := newStore(t, maxConns(1))
+	store, pool := newStore(t, maxConns(1), queryModes["CacheDescribe"])
 	reopen := func() {
 		_, err := pool.Exec(context.Background(), "update lastunit.skus set reopens_at = null where reopens_at is not null")
 		require.NoError(t, err)

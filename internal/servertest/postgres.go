@@ -65,8 +65,9 @@ func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
 	// Nobody is ever connected to template0, as is possible for template1,
-	// and then it could not be copied.
-	if err := p.cluster.execute("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+	// and then it could not be copied. Its files are copied as they are: the
+	// default, page by page through the buffers, takes four times the work.
+	if err := p.cluster.execute("CREATE DATABASE " + name + " TEMPLATE template0 STRATEGY FILE_COPY"); err != nil {
 		t.Fatalf("cannot create a database: %v", err)
 	}
 	t.Cleanup(func() {

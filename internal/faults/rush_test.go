@@ -40,7 +40,7 @@ func (s *sale) ask(shop *booking.Service, r booking.Request, buy buy) (order.Ord
 		case errors.Is(err, inventory.ErrSoldOut):
 			s.told.refuse(r.ID)
 		case again && time.Now().Before(deadline):
-			time.Sleep(10 * time.Millisecond) // between tries, as a caller would
+			time.Sleep(25 * time.Millisecond) // between tries, as a caller would
 			continue
 		default:
 			s.told.complain("order %s: %v", r.ID, err)

@@ -18,8 +18,8 @@ type watch struct {
 	found []string
 }
 
-// watchEvery is the pause between two looks.
-const watchEvery = 10 * time.Millisecond
+// watchEvery is the pause between two looks. Each reads all orders and movements.
+func watchEvery() time.Duration { return either(10*time.Millisecond, 50*time.Millisecond) }
 
 // startWatch watches until the audit, or the end of the test.
 func (s *sale) startWatch() *watch {
@@ -31,7 +31,7 @@ func (s *sale) startWatch() *watch {
 		for ctx.Err() == nil {
 			w.look(ctx, s)
 			select {
-			case <-time.After(watchEvery):
+			case <-time.After(watchEvery()):
 			case <-ctx.Done():
 			}
 		}

@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// pollPause is the pause between two looks.
-const pollPause = 5 * time.Millisecond
+// The pause between two looks: a tenth of the wait until then, as one that takes long
+// may be over a little later, and each look costs what else runs.
+const (
+	shortestPause = 5 * time.Millisecond
+	longestPause  = 50 * time.Millisecond
+)
 
 var errTooLate = errors.New("time is up")
 
@@ -23,15 +27,16 @@ func Eventually(limit time.Duration, check func() error) error {
 
 // poll looks until the thing is done or fails, or the time is up.
 func poll(limit time.Duration, look func() (done bool, err error)) error {
-	deadline := time.Now().Add(limit)
+	began := time.Now()
 	for {
 		done, err := look()
 		if done || err != nil {
 			return err
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > limit {
 			return errTooLate
 		}
-		time.Sleep(pollPause)
+		time.Sleep(min(max(waited/10, shortestPause), longestPause))
 	}
 }

@@ -85,6 +85,19 @@ func TestHistory(t *testing.T) {
 		"refused, booked later": {func(h *history) {
 			h.calls[3].Outcome, h.calls[3].Start, h.calls[3].End, h.calls[1].ID = unknown, 1e6*30, 1e6*40, "a"
 		}, notLinearizable},
+		"refused as the units came back, and booked by another try": {func(h *history) {
+			late := h.calls[3]
+			h.calls[3].Outcome, h.calls[3].Start, h.calls[3].End = unknown, 1e6*30, 1e6*40
+			h.calls[1].ID, h.calls[1].Start, h.calls[1].End = "a", 1e6*50, 1e6*320
+			h.calls[4] = call{Process: 1, Verb: readOrder, ID: "a", Lines: late.Lines, Start: 1e6 * 330, End: 1e6 * 340, Outcome: notFound}
+			more := call{Process: 1, Verb: restock, ID: "more", SKU: "s", Units: 1, Start: 1e6 * 312, End: 1e6 * 314, Outcome: done}
+			h.calls = append(h.calls, late, more)
+			l := h.ledger["s"]
+			booked := l[3]
+			booked.Number = 5
+			h.ledger["s"] = append(l[:3], order.Movement{Number: 4, Kind: order.MovedRestock, Quantity: 1, Reference: "more"}, booked)
+			h.stocks["s"] = order.Counters{SKU: "s", Capacity: 2, Allocated: 1}
+		}, ""},
 		"refused by the way, and booked": {func(h *history) {
 			h.calls[3].Outcome, h.calls[3].Start, h.calls[3].End, h.calls[3].Process, h.calls[1].ID = unknown, 1e6*30, 0, 2, "a"
 		}, ""},

@@ -184,6 +184,19 @@ func (h *history) effect(c call, sku string) (s span, ever bool) {
 	return s, ever && s.from <= s.to
 }
 
+// othersMay says whether another call may have taken a call's effect in a SKU, after
+// this one was over.
+func (h *history) othersMay(calls []call, c call, sku string) bool {
+	return slices.ContainsFunc(calls, func(other call) bool {
+		if !other.Verb.takes() || other.ID != c.ID || (other.Verb == hold) != (c.Verb == hold) || other.End <= c.End ||
+			other.Outcome != done && other.Outcome != unknown {
+			return false
+		}
+		_, may := h.effect(other, sku)
+		return may
+	})
+}
+
 // beforeItWasBooked is until when an order was cancelled, or refused, that was never
 // booked: until somebody saw that.
 func (h *history) beforeItWasBooked(id string) span {
@@ -258,8 +271,12 @@ func (h *history) partitions() []*partition {
 			p, who := bySKU[sku], clients[name]
 			e := step{verb: c.Verb, ttl: c.TTL, units: c.Units, opensAt: c.OpensAt, start: c.Start, end: c.End, id: c.ID}
 			if c.Outcome == unknown {
-				if c.overBy != "" && c.overBy != sku {
+				switch {
+				case c.overBy == "":
+				case c.overBy != sku:
 					continue // the refusal says of that one whether this call booked
+				case h.othersMay(calls, c, sku):
+					c.End = forever // it may be that this call never took effect
 				}
 				s, ever := h.effect(c, sku)
 				if !ever {

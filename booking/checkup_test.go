@@ -165,7 +165,7 @@ func TestCheckOfWhatDoesNotAnswer(t *testing.T) {
 // Two databases under one prefix each rebuild what the other one has.
 func TestCheckOfAPrefixThatTwoUse(t *testing.T) {
 	t.Parallel()
-	ours := embedded(t)
+	ours := stores{inventory: inventory.NewMemory(), orders: order.NewMemory()}
 	shop := open(t, ours)
 	items := []order.Item{{SKU: "balcony", Capacity: 1}, {SKU: "floor", Capacity: 1}}
 	require.NoError(t, shop.PutOnSale(t.Context(), items...))

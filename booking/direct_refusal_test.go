@@ -36,7 +36,7 @@ func (s *slow) Commit(ctx context.Context, commits []order.Commit) ([]order.Outc
 // same request to Book is not refused: it waits for that order.
 func TestOrderOnItsWayAsRedisDies(t *testing.T) {
 	t.Parallel()
-	s := embedded(t)
+	s := stores{inventory: inventory.NewMemory(), orders: order.NewMemory()} // whose answers are never too late
 	both := &spread{InventoryRepository: s.inventory}
 	orders := &slow{Store: s.orders, on: make(chan struct{})}
 	s.inventory, s.orders = both, orders

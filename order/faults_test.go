@@ -231,7 +231,7 @@ func TestHeldRowLock(t *testing.T) {
 		state    string
 		from, to time.Duration
 	}{
-		{"nobody bounds it", nil, "55P03", 4 * time.Second, 15 * time.Second}, // 5 s for the queue, 5 s for the row
+		{"nobody bounds it", nil, "55P03", 4 * time.Second, 19 * time.Second}, // 5 s each for the queue, for the next in the row's line, for the row
 		{"lock_timeout", []func(*pgxpool.Config){set("lock_timeout", "200ms")}, "55P03", 150 * time.Millisecond, 4 * time.Second},
 		{"statement_timeout", []func(*pgxpool.Config){set("statement_timeout", "200ms")}, "57014", 150 * time.Millisecond, 4 * time.Second},
 	} {

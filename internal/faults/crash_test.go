@@ -3,9 +3,11 @@ package faults_test
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
 )
 
@@ -54,7 +56,8 @@ func (s *sale) againFor(first, buyers int) {
 // Row 9: a process dies when its orders are committed and acknowledged, and Redis has
 // not heard of it.
 func killedBeforeSettle(t *testing.T, m *measured) {
-	s := begin(t, setup{})
+	// The sweep of the others comes after we have looked.
+	s := begin(t, setup{config: func(c *booking.Config) { c.SweepAfter = max(c.SweepAfter, 3*time.Second) }})
 	j, redisProxy, postgresProxy := s.through(s.job(late, 1, 1))
 	var committing atomic.Bool
 	id := request(floor, late).ID

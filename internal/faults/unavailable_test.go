@@ -159,7 +159,9 @@ func downForGood(t *testing.T, m *measured) {
 		eventually(t, func() error { return missing(int(s.capacity)-s.told.acknowledged(), "orders") })
 		s.redis.Restart()
 	})
-	assert.LessOrEqual(t, s.told.unknown(), 40, "no call failed but those under way when Redis died")
+	// Each caller has one call under way when Redis dies. On a slow machine the time for the
+	// next one may run out, too, before it is known that Redis is gone.
+	assert.LessOrEqual(t, s.told.unknown(), either(40, 120), "no call failed but those under way when Redis died")
 	seq := func() int64 {
 		stocks, err := s.inventory.Stock(t.Context(), probe)
 		require.NoError(t, err)

@@ -1,12 +1,10 @@
 package booking_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -119,24 +118,6 @@ func TestManySKUsWhileRedisHangs(t *testing.T) {
 	})
 }
 
-// journal is what was logged.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) has(text string) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Contains(j.text.String(), text)
-}
-
 // Nobody wants to buy for a while, and meanwhile the server comes back: the next buyer
 // is served.
 func TestServerBackWithNobodyThere(t *testing.T) {
@@ -146,7 +127,7 @@ func TestServerBackWithNobodyThere(t *testing.T) {
 		Kill()
 		Restart()
 	}{"Redis": redisServer, "Postgres": postgres} {
-		var log journal
+		var log servertest.Output
 		shop, err := booking.New(booking.Config{
 			Inventory: s.inventory, Orders: s.orders, Logger: slog.New(slog.NewTextHandler(&log, nil)), CheckEvery: 50 * time.Millisecond,
 		})
@@ -166,7 +147,7 @@ func TestServerBackWithNobodyThere(t *testing.T) {
 		})
 		server.Restart()
 		eventually(t, func() error {
-			if !log.has("lastunit: " + name + " answers again") {
+			if !strings.Contains(log.String(), "lastunit: "+name+" answers again") {
 				return fmt.Errorf("%s is not asked", name)
 			}
 			return nil

@@ -151,7 +151,7 @@ func startProcess(t *testing.T, redisURL, postgresURL string) *process {
 	cmd := exec.Command(self, "-listen", "127.0.0.1:0", "-prefix", t.Name(), "-anyway") // the servers of tests run without fsync
 	// In the environment, where not everybody on the machine can read them.
 	cmd.Env = append(os.Environ(), selfVariable+"=1", "REDIS_URL="+redisURL, "DATABASE_URL="+postgresURL)
-	var stderr lockedBuffer
+	var stderr servertest.Output
 	cmd.Stderr = &stderr
 	_, err = cmd.StdinPipe() // it ends with us; see TestMain
 	require.NoError(t, err)
@@ -203,22 +203,4 @@ func TestProcessEndsOnSignal(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- p.cmd.Wait() }()
 	require.NoError(t, within(t, 30*time.Second, "end", ended))
-}
-
-// lockedBuffer keeps what a process says.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

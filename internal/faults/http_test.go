@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -31,26 +32,7 @@ import (
 type boxoffice struct {
 	url    string
 	client *http.Client
-	said   said // on stderr
-}
-
-// said keeps what a process or a logger says.
-type said struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
+	said   servertest.Output // on stderr
 }
 
 // built is the program, for those who use it at the moment.

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -109,7 +108,7 @@ func oldCopyComesBack(t *testing.T, m *measured) {
 
 // Row 16: Redis is full of what others put there, and evicts keys, the SKU's among them.
 func evicted(t *testing.T, m *measured) {
-	var log journal
+	var log servertest.Output
 	s := begin(t, setup{
 		redis: servertest.StartRedis(t, "--maxmemory-policy", "allkeys-random"),
 		config: func(c *booking.Config) {
@@ -140,24 +139,6 @@ func evicted(t *testing.T, m *measured) {
 		require.NoError(t, s.client.ConfigSet(t.Context(), "maxmemory", "0").Err())
 	})
 	assert.Contains(t, log.String(), "rebuilding the counters in Redis", "it is told in the log")
-}
-
-// journal is a log that may be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 // aof is the file that Redis appends commands to.

@@ -23,7 +23,7 @@ import (
 // Row 34: while both servers fail, in every way that comes to mind, no text of the
 // library or of the example service has a password or a URL with one in it.
 func secrets(t *testing.T, m *measured) {
-	var texts said // log lines, and errors as callers print them
+	var texts servertest.Output // log lines, and errors as callers print them
 	s := begin(t, setup{
 		redis: servertest.StartRedis(t), postgres: servertest.StartPostgres(t),
 		config: func(c *booking.Config) {

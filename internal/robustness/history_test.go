@@ -188,11 +188,10 @@ func (h *history) effect(c call, sku string) (s span, ever bool) {
 // this one was over.
 func (h *history) othersMay(calls []call, c call, sku string) bool {
 	return slices.ContainsFunc(calls, func(other call) bool {
-		if !other.Verb.takes() || other.ID != c.ID || (other.Verb == hold) != (c.Verb == hold) || other.End <= c.End ||
-			other.Outcome != done && other.Outcome != unknown {
+		if !other.Verb.takes() || other.ID != c.ID || other.Outcome != done && other.Outcome != unknown || other.End <= c.End {
 			return false
 		}
-		_, may := h.effect(other, sku)
+		_, may := h.effect(other, sku) // not if it asks for something else than what is there
 		return may
 	})
 }

@@ -57,7 +57,7 @@ func (s *sale) againFor(first, buyers int) {
 // not heard of it.
 func killedBeforeSettle(t *testing.T, m *measured) {
 	// The sweep of the others comes after we have looked.
-	s := begin(t, setup{config: func(c *booking.Config) { c.SweepAfter = max(c.SweepAfter, 3*time.Second) }})
+	s := begin(t, setup{config: func(c *booking.Config) { c.SweepAfter = either(0, 3*time.Second) }})
 	j, redisProxy, postgresProxy := s.through(s.job(late, 1, 1))
 	var committing atomic.Bool
 	id := request(floor, late).ID

@@ -43,9 +43,9 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// job is what a process of a test does: it sells to Buyers buyers,
-// AtOnce at a time, prints the ID of each order that was acknowledged, and ends
-// when it is told to, so that it does the background work until then.
+// job is what a process of a test does: it sells to Buyers buyers, AtOnce at a
+// time, prints the ID of each order that was acknowledged, and ends when it is told
+// to, so that it does the background work until then.
 type job struct {
 	Redis, Postgres, Prefix, SKU string
 	Buyers, AtOnce               int

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
@@ -76,12 +77,17 @@ func locked(t *testing.T, m *measured) {
 			t.Cleanup(mine.end) // when the services have ended
 			s := begin(t, setup{poolOptions: change})
 			callers := 40
-			s.rushWith(m, rush{atOnce: callers}, func() {
-				tx, err := s.pool.Begin(t.Context())
+			var tx pgx.Tx
+			lock := func() {
+				var err error
+				tx, err = s.pool.Begin(t.Context())
 				require.NoError(t, err)
-				defer func() { assert.NoError(t, tx.Rollback(context.Background())) }()
+				t.Cleanup(func() { _ = tx.Rollback(context.Background()) }) // if the test ended early
 				_, err = tx.Exec(t.Context(), "select from lastunit.skus where sku = $1 for update", floor)
 				require.NoError(t, err)
+			}
+			s.rushWith(m, rush{atOnce: callers, prepare: lock}, func() {
+				defer func() { assert.NoError(t, tx.Rollback(context.Background())) }()
 				// While it is locked, as many calls end as there are callers.
 				unknown := s.told.unknown()
 				eventually(t, func() error { return missing(unknown+callers-s.told.unknown(), "calls that end") })

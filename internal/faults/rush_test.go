@@ -55,6 +55,10 @@ type rush struct {
 	buyers int // defaults to three for each unit
 	atOnce int // defaults to 40
 	buy    buy // defaults to book
+
+	// prepare is done while the last third of the units is not asked for yet: a fault
+	// that takes its time to come about would find all sold.
+	prepare func()
 }
 
 // rush sends the default rush at the sale with a fault in its middle, and audits.
@@ -114,6 +118,9 @@ func (s *sale) rushWith(m *measured, r rush, fault func()) {
 		return nil
 	})
 	require.Less(s.t, s.told.acknowledged(), int(s.capacity), "the fault comes in the middle")
+	if r.prepare != nil {
+		r.prepare()
+	}
 	close(begun)
 	fault()
 	s.recover(m, callers.Wait)

@@ -185,7 +185,7 @@ func (s *sale) next(c *servertest.Child) (r report, ok bool) {
 	case saidUnexpected:
 		s.told.complain("order %s, of a process: %s", r.ID, r.Error)
 	}
-	s.told.call(r.ID, map[string]error{saidAgain: inventory.ErrTryAgain, saidUnknown: order.ErrOutcomeUnknown}[r.Said])
+	s.told.call(map[string]error{saidAgain: inventory.ErrTryAgain, saidUnknown: order.ErrOutcomeUnknown}[r.Said])
 	return r, true
 }
 

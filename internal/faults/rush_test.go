@@ -33,7 +33,7 @@ func (s *sale) ask(shop *booking.Service, r booking.Request, buy buy) (order.Ord
 		o, err := buy(ctx, shop, r)
 		cancel()
 		again := errors.Is(err, inventory.ErrTryAgain) || errors.Is(err, order.ErrOutcomeUnknown) || errors.Is(err, booking.ErrOverloaded)
-		s.told.call(r.ID, err)
+		s.told.call(err)
 		switch {
 		case err == nil:
 			s.told.acknowledge(o)

@@ -3,8 +3,6 @@ package faults_test
 import (
 	"errors"
 	"fmt"
-	"iter"
-	"maps"
 	"reflect"
 	"sync"
 
@@ -17,14 +15,14 @@ type told struct {
 	mu         sync.Mutex
 	booked     map[string]order.Order
 	refused    map[string]bool
-	asked      int            // calls
-	inDoubt    map[string]int // of these, those whose outcome is unknown
-	again      int            // of these, those that were told to try again, as units are in flight
-	unexpected []string       // answers that nobody may get
+	asked      int      // calls
+	inDoubt    int      // of these, those whose outcome is unknown
+	again      int      // of these, those that were told to try again, as units are in flight
+	unexpected []string // answers that nobody may get
 }
 
 func newTold() *told {
-	return &told{booked: make(map[string]order.Order), refused: make(map[string]bool), inDoubt: make(map[string]int)}
+	return &told{booked: make(map[string]order.Order), refused: make(map[string]bool)}
 }
 
 // acknowledge takes note of a caller that has an order. Whoever is told twice is told
@@ -56,14 +54,14 @@ func (told *told) complain(format string, arguments ...any) {
 	told.unexpected = append(told.unexpected, fmt.Sprintf(format, arguments...))
 }
 
-// call counts a call for an order.
-func (told *told) call(id string, err error) {
+// call counts a call.
+func (told *told) call(err error) {
 	told.mu.Lock()
 	defer told.mu.Unlock()
 	told.asked++
 	switch {
 	case errors.Is(err, order.ErrOutcomeUnknown):
-		told.inDoubt[id]++
+		told.inDoubt++
 	case errors.Is(err, inventory.ErrTryAgain):
 		told.again++
 	}
@@ -80,24 +78,7 @@ func (told *told) acknowledged() int {
 func (told *told) unknown() int {
 	told.mu.Lock()
 	defer told.mu.Unlock()
-	return sum(maps.Values(told.inDoubt))
-}
-
-// unknownBookings is how many of these were for orders that their callers have.
-func (told *told) unknownBookings() (n int) {
-	told.mu.Lock()
-	defer told.mu.Unlock()
-	for id := range told.booked {
-		n += told.inDoubt[id]
-	}
-	return n
-}
-
-func sum(counts iter.Seq[int]) (n int) {
-	for count := range counts {
-		n += count
-	}
-	return n
+	return told.inDoubt
 }
 
 // String tells how the sale went.
@@ -105,7 +86,7 @@ func (told *told) String() string {
 	told.mu.Lock()
 	defer told.mu.Unlock()
 	return fmt.Sprintf("%d callers have an order, %d were refused; %d calls, %d with an unknown outcome, %d told to try again",
-		len(told.booked), len(told.refused), told.asked, sum(maps.Values(told.inDoubt)), told.again)
+		len(told.booked), len(told.refused), told.asked, told.inDoubt, told.again)
 }
 
 // same says whether two answers are of the same order in the same state.

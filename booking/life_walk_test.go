@@ -32,7 +32,7 @@ import (
 // other ones each time: all tests together have ten minutes on two cores.
 func TestLifeEmbedded(t *testing.T) {
 	t.Parallel()
-	seed, walks := lifeSeed(t, 2000)
+	seed, walks := lifeSeed(t, 1000)
 	var next atomic.Uint64
 	var operations atomic.Int64
 	start := time.Now()
@@ -60,7 +60,7 @@ func TestLifeEmbedded(t *testing.T) {
 // On servers, time is theirs: nothing happens at the very moment of a boundary.
 func TestLifeReal(t *testing.T) {
 	t.Parallel()
-	seed, walks := lifeSeed(t, 60)
+	seed, walks := lifeSeed(t, 40)
 	var next atomic.Uint64
 	var operations atomic.Int64
 	start := time.Now()

@@ -49,7 +49,7 @@ func TestWalkEmbedded(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
-	walkAll(t, 50, client, func(*testing.T) order.Store { return order.NewMemory() })
+	walkAll(t, 30, client, func(*testing.T) order.Store { return order.NewMemory() })
 }
 
 func TestWalkReal(t *testing.T) {

@@ -69,6 +69,7 @@ func TestAuditCatches(t *testing.T) {
 
 // What is wrong with the books of ours is found too.
 func TestAuditOfOursCatches(t *testing.T) {
+	t.Parallel()
 	on := startServers(t, "fsync=off")
 	for name, test := range map[string]struct{ plant, want string }{
 		"a lost order":       {"delete from lastunit.orders where id = 'c0-0'", "lost"},

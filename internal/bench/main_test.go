@@ -26,6 +26,7 @@ func testSettings() settings {
 
 // Every row is measured and audited once.
 func TestAllRows(t *testing.T) {
+	t.Parallel()
 	on := startServers(t, "fsync=off") // what is left is the same, in less time
 	var places []place
 	for _, r := range rows {
@@ -47,6 +48,7 @@ func TestAllRows(t *testing.T) {
 }
 
 func TestGrowth(t *testing.T) {
+	t.Parallel()
 	s := testSettings()
 	s.orders = 3000
 	var progress, printed bytes.Buffer
@@ -58,6 +60,7 @@ func TestGrowth(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	startServers(t) // or the test is left out
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()

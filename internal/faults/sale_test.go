@@ -172,7 +172,7 @@ func (s *sale) stock() inventory.Stock {
 // hasten makes a service sweep and check soon, for a short test.
 func hasten(config *booking.Config) {
 	config.SweepAfter = either(config.SweepAfter, 200*time.Millisecond)
-	config.CheckEvery = either(config.CheckEvery, 50*time.Millisecond)
+	config.CheckEvery = either(config.CheckEvery, 200*time.Millisecond)
 }
 
 // quiet is a logger for faults that are meant.

@@ -19,7 +19,7 @@ type watch struct {
 }
 
 // watchEvery is the pause between two looks. Each reads all orders and movements.
-func watchEvery() time.Duration { return either(10*time.Millisecond, 50*time.Millisecond) }
+func watchEvery() time.Duration { return either(10*time.Millisecond, 100*time.Millisecond) }
 
 // startWatch watches until the audit, or the end of the test.
 func (s *sale) startWatch() *watch {

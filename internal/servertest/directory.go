@@ -114,7 +114,10 @@ func sweep(root string) {
 			_ = lock.Close()
 			continue
 		}
-		forgetPostmaster(d.data())
+		if !forgetPostmaster(d.data()) {
+			_ = lock.Close() // only its pid file names the segment: a later sweep needs it
+			continue
+		}
 		_ = d.remove()
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func segmentExists(t *testing.T, id int) bool {
@@ -106,6 +107,34 @@ func TestServersDieWithTestProcess(t *testing.T) {
 			require.False(t, segmentExists(t, segment))
 		})
 	}
+}
+
+// While one of its processes is still about to die, a killed cluster's directory stays:
+// nothing else knows the segment.
+func TestSweepKeepsWhatNamesASegmentInUse(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	dir, err := os.MkdirTemp(root, directoryPrefix)
+	require.NoError(t, err)
+	d := &directory{path: dir}
+	require.NoError(t, d.prepare())
+	require.NoError(t, os.Mkdir(d.data(), 0o700))
+	segment, err := unix.SysvShmGet(unix.IPC_PRIVATE, 1, unix.IPC_CREAT|0o600)
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = unix.SysvShmCtl(segment, unix.IPC_RMID, nil) }) // also if the test fails
+	attached, err := unix.SysvShmAttach(segment, 0, 0)
+	require.NoError(t, err)
+	text := fmt.Sprintf("1\n%s\n0\n5432\n\n127.0.0.1\n0 %d\nready\n", d.data(), segment)
+	require.NoError(t, os.WriteFile(filepath.Join(d.data(), "postmaster.pid"), []byte(text), 0o600))
+	require.NoError(t, d.lock.Close()) // its test process is dead
+
+	sweep(root)
+	require.DirExists(t, dir)
+	require.True(t, segmentExists(t, segment))
+	require.NoError(t, unix.SysvShmDetach(attached))
+	sweep(root)
+	require.NoDirExists(t, dir)
+	require.False(t, segmentExists(t, segment))
 }
 
 func TestPostgresLeavesNothing(t *testing.T) {

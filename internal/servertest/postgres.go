@@ -114,7 +114,7 @@ func newClusterFrom(template *template, settings []string) (*cluster, error) {
 	c.account = template.account
 	c.stopSignal = syscall.SIGINT
 	c.endSignal = syscall.SIGQUIT
-	c.afterKill = func() { forgetPostmaster(dir.data()) }
+	c.afterKill = func() { _ = forgetPostmaster(dir.data()) } // else postgres finds out at its start who still uses it
 	c.command = func(port int) *exec.Cmd {
 		args := []string{"-D", dir.data(), "-p", fmt.Sprint(port)}
 		for _, setting := range append(defaultSettings(), settings...) {

@@ -10,17 +10,19 @@ import (
 // forgetPostmaster removes what a killed postmaster could not: its shared
 // memory segment, which no directory holds, and its pid file. With the file
 // left, a restart would refuse if a stranger has the old pid by then. None of
-// its processes may be alive.
-func forgetPostmaster(data string) {
+// its processes may be alive: it reports false, and leaves both, if one still
+// uses the segment.
+func forgetPostmaster(data string) bool {
 	name := filepath.Join(data, "postmaster.pid")
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return // it ended in the orderly way, or is no cluster
+		return true // it ended in the orderly way, or is no cluster
 	}
 	if id, ok := segmentID(string(text)); ok && !removeSegment(id) {
-		return // somebody still uses it: let postgres find out who
+		return false
 	}
 	_ = os.Remove(name)
+	return true
 }
 
 // segmentID reads the seventh line, which has the key and the id of the

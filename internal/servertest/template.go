@@ -92,8 +92,12 @@ func (t *template) initdb() error {
 	if err := t.newOwnDirectory(t.dir.data()); err != nil {
 		return err
 	}
+	verifier, err := scramVerifier(t.password)
+	if err != nil {
+		return err
+	}
 	secret := t.dir.join("password")
-	if err := errors.Join(os.WriteFile(secret, []byte(t.password), 0o600), t.account.give(secret)); err != nil {
+	if err := errors.Join(os.WriteFile(secret, []byte(verifier), 0o600), t.account.give(secret)); err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(secret) }()

@@ -47,7 +47,7 @@ func TestCheckOfThePool(t *testing.T) {
 		"as it should be": {nil, []string{}},
 		"one connection":  {[]func(*pgxpool.Config){maxConns(1)}, []string{"notice pgx: MaxConns=1"}},
 		"too many":        {[]func(*pgxpool.Config){maxConns(100_000)}, []string{"notice pgx: MaxConns=100000"}},
-		"impatient":       {[]func(*pgxpool.Config){set("statement_timeout", "50ms")}, []string{"notice PostgreSQL: statement_timeout=50ms"}},
+		"impatient":       {[]func(*pgxpool.Config){set("statement_timeout", "999ms")}, []string{"notice PostgreSQL: statement_timeout=999ms"}},
 		"won't wait":      {[]func(*pgxpool.Config){set("lock_timeout", "10ms")}, []string{"notice PostgreSQL: lock_timeout=10ms"}},
 		"patient":         {[]func(*pgxpool.Config){set("statement_timeout", "1s")}, []string{}},
 		"not flushed":     {[]func(*pgxpool.Config){set("synchronous_commit", "off")}, []string{"notice PostgreSQL: synchronous_commit=off"}},

@@ -433,20 +433,33 @@ func TestPostgresAgainstModel(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
 	pool := newPool(t, url, maxConns(1), queryModes["Exec"])
-	stores := []*order.Postgres{order.NewPostgres(pool), order.NewPostgres(newPool(t, url, maxConns(1), queryModes["CacheDescribe"]))}
+	stores := map[string]*order.Postgres{
+		"Exec":          order.NewPostgres(pool),
+		"CacheDescribe": order.NewPostgres(newPool(t, url, maxConns(1), queryModes["CacheDescribe"])),
+	}
 	reopen := func() {
 		_, err := pool.Exec(context.Background(), "update lastunit.skus set reopens_at = null where reopens_at is not null")
 		require.NoError(t, err)
 	}
-	run, failed, start := int64(0), false, time.Now()
+	run, start := int64(0), time.Now()
+	enough := func() bool { return time.Since(start) > 6*time.Second }
+	checkUntil(t, enough, func(t *rapid.T) {
+		run++
+		checkAgainstModel(t, stores[rapid.SampledFrom([]string{"Exec", "CacheDescribe"}).Draw(t, "query mode")], reopen, run)
+	})
+}
+
+// checkUntil is rapid.Check that checks nothing more once it was enough, where a check is
+// many round trips. One that has failed is made smaller all the same.
+func checkUntil(t *testing.T, enough func() bool, check func(*rapid.T)) {
+	failed := false
 	rapid.Check(t, func(t *rapid.T) {
-		if !failed && time.Since(start) > 6*time.Second { // each operation is several round trips
+		if !failed && enough() {
 			return
 		}
 		ended := false
 		defer func() { failed = failed || !ended }()
-		run++
-		checkAgainstModel(t, stores[run%2], reopen, run)
+		check(t)
 		ended = true
 	})
 }

@@ -110,12 +110,10 @@ func sweep(root string) {
 			continue
 		}
 		d.lock = lock
-		if !tryLock(lock) {
+		// Only the pid file names the segment: as long as that is in use, all stays for
+		// a later sweep.
+		if !tryLock(lock) || !forgetPostmaster(d.data()) {
 			_ = lock.Close()
-			continue
-		}
-		if !forgetPostmaster(d.data()) {
-			_ = lock.Close() // only its pid file names the segment: a later sweep needs it
 			continue
 		}
 		_ = d.remove()

@@ -9,9 +9,8 @@ import (
 
 // forgetPostmaster removes what a killed postmaster could not: its shared
 // memory segment, which no directory holds, and its pid file. With the file
-// left, a restart would refuse if a stranger has the old pid by then. None of
-// its processes may be alive: it reports false, and leaves both, if one still
-// uses the segment.
+// left, a restart would refuse if a stranger has the old pid by then. It reports
+// whether both are gone: they stay as long as a process uses the segment.
 func forgetPostmaster(data string) bool {
 	name := filepath.Join(data, "postmaster.pid")
 	text, err := os.ReadFile(name)

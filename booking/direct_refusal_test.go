@@ -142,16 +142,15 @@ func TestRefusedBesideANodeThatHangs(t *testing.T) {
 			var done chan struct{}
 			// Not asked at once if Redis stalls, as SellDirect does without it then for a while.
 			eventually(t, func() error {
-				ended := make(chan struct{})
+				done = make(chan struct{})
 				go func() {
-					defer close(ended)
+					defer close(done)
 					_ = buy(leaving, "sick", "sick again")
 				}()
-				done = ended
 				select {
 				case <-inRedis.asked:
 					return nil
-				case <-ended:
+				case <-done:
 					return errors.New("refused without a look at what is unsettled")
 				}
 			})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -40,6 +41,7 @@ func grow(ctx context.Context, s settings, on *servers, progress io.Writer) (*gr
 			return err
 		}
 		var asked, ended atomic.Int64
+		var printing sync.Mutex // two tenths may end at once
 		tenths := make([]time.Time, 11)
 		tenths[0] = time.Now()
 		l, err := crowd(ctx, window{}, found.Callers, func(ctx context.Context, i int, me *caller, stopped *atomic.Bool) error {
@@ -51,7 +53,9 @@ func grow(ctx context.Context, s settings, on *servers, progress io.Writer) (*gr
 				me.answers = append(me.answers, a)
 				if k := ended.Add(1); k*10%s.orders < 10 {
 					tenths[k*10/s.orders] = time.Now()
+					printing.Lock()
 					fmt.Fprintf(progress, "%d of %d orders\n", k, s.orders)
+					printing.Unlock()
 				}
 			}
 			return nil

@@ -228,7 +228,7 @@ func TestAcceptedForACustomerThatIsNotThere(t *testing.T) {
 	told := make(chan error, 100)
 	shop, err := booking.New(booking.Config{
 		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Backlog: 5,
-		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
 		OnRefused: func(_ context.Context, _ order.Order, why error) { told <- why },
 	})
 	require.NoError(t, err)

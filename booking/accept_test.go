@@ -62,7 +62,7 @@ func accepts(t testing.TB, s stores, backlog int) *accepting {
 	var err error
 	a.Service, err = booking.New(booking.Config{
 		Inventory: s.inventory, Orders: a.stalled, Logger: quiet, Backlog: backlog,
-		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
 		OnRefused: func(ctx context.Context, o order.Order, why error) {
 			if ctx.Err() != nil {
 				return

@@ -35,8 +35,7 @@ func several(t testing.TB, n int) (all []stores, database string) {
 func eager(t testing.TB, s stores) *booking.Service {
 	t.Helper()
 	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet,
-		SweepAfter: 500 * time.Millisecond, CheckEvery: 20 * time.Millisecond,
+		Inventory: s.inventory, Orders: s.orders, Logger: quiet, CheckEvery: 20 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	return shop
@@ -142,30 +141,44 @@ func ends(t testing.TB, s stores, id string, status order.Status) order.Order {
 	return o
 }
 
-// aim makes two calls meet: whoever loses more often gets a head start, however
-// fast the machine is.
+// aim makes two calls meet: whoever loses gets a head start, a bigger one the longer
+// it has lost, however fast the machine is.
 type aim struct {
-	lead        atomic.Int64 // of the first side, in microseconds; below zero of the second
 	wins, loses atomic.Int64 // of the first side
+
+	mu   sync.Mutex
+	lead time.Duration // of the first side; below zero of the second
+	row  int           // wins of the first side in a row; below zero of the second
 }
 
 func (a *aim) note(won bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if won {
 		a.wins.Add(1)
-		a.lead.Add(-300)
+		a.row = max(a.row, 0) + 1
 	} else {
 		a.loses.Add(1)
-		a.lead.Add(300)
+		a.row = min(a.row, 0) - 1
 	}
+	steps := 1 + max(a.row, -a.row)/racesAtOnce // those under way all end alike
+	if won {
+		steps = -steps
+	}
+	a.lead += time.Duration(steps) * 300 * time.Microsecond
 }
 
 // first and second are how long each side holds back.
 func (a *aim) first() time.Duration {
-	return time.Duration(max(0, -a.lead.Load())) * time.Microsecond
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return max(0, -a.lead)
 }
 
 func (a *aim) second() time.Duration {
-	return time.Duration(max(0, a.lead.Load())) * time.Microsecond
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return max(0, a.lead)
 }
 
 // bothWon proves that the race was one.

@@ -40,7 +40,7 @@ func onCluster(t *testing.T, cluster *servertest.RedisCluster) *sharded {
 	s.inventory = inventory.NewRedis(s.client, inventory.WithKeyPrefix(s.prefix))
 	var err error
 	s.shop, err = booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet, SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+		Inventory: s.inventory, Orders: s.orders, Logger: quiet, SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	var items []order.Item

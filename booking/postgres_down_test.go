@@ -22,7 +22,7 @@ func TestRefusedQuicklyWithoutPostgres(t *testing.T) {
 	s, _, postgres := private(t)
 	shop, err := booking.New(booking.Config{
 		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Timeout: time.Second,
-		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))

@@ -22,7 +22,7 @@ func sellsDirect(t testing.TB, s stores) *booking.Service {
 	t.Helper()
 	shop, err := booking.New(booking.Config{
 		Inventory: s.inventory, Orders: s.orders, Logger: quiet, WhenRedisDown: booking.SellDirect,
-		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	return shop

@@ -50,8 +50,9 @@ type Config struct {
 
 	// SweepAfter is the age at which an unsettled deduction is taken for
 	// abandoned: its process died or lost touch. A shorter one brings its units
-	// back earlier; one that is too short makes slow bookings deduct again,
-	// and nothing worse. Defaults to 5 seconds.
+	// back earlier; one that is too short makes slow bookings deduct again, and
+	// those that it meets five times end with order.ErrOutcomeUnknown, nothing
+	// worse. Defaults to 5 seconds.
 	SweepAfter time.Duration
 
 	// CheckEvery is how often Run compares each SKU's two sides, in all

@@ -84,6 +84,10 @@ func onBoth(t *testing.T, test func(*testing.T, stores)) {
 // quiet is a logger for tests whose faults are meant.
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
+// sweepAfter is soon, and yet later than a slow machine commits: who is swept five
+// times before that is told that the outcome is unknown.
+const sweepAfter = 2 * time.Second
+
 // open makes a service over the stores that sweeps and checks soon.
 func open(t testing.TB, s stores) *booking.Service { return openFor(t, s, 0) }
 
@@ -92,7 +96,7 @@ func openFor(t testing.TB, s stores, timeout time.Duration) *booking.Service {
 	t.Helper()
 	shop, err := booking.New(booking.Config{
 		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Timeout: timeout,
-		SweepAfter: 200 * time.Millisecond, CheckEvery: 50 * time.Millisecond,
+		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	return shop

@@ -23,12 +23,11 @@ type directory struct {
 
 var sweepOnce sync.Once
 
-// newDirectory makes a directory which other users may pass through but not
+// newDirectory makes a directory in a root which other users may pass through but not
 // list. t.TempDir would not do: an unprivileged server cannot reach it if the
 // test is run by root, and its path may be too long for a socket.
-func newDirectory(kind string) (*directory, error) {
-	root := temporaryRoot()
-	sweepOnce.Do(func() { sweep(root) })
+func newDirectory(root, kind string) (*directory, error) {
+	sweepOnce.Do(sweepAll)
 	path, err := os.MkdirTemp(root, directoryPrefix+kind+"-")
 	if err != nil {
 		return nil, err
@@ -73,24 +72,10 @@ func (d *directory) remove() error {
 	return err
 }
 
-// temporaryRoot is the usual temporary directory if it is short and every
-// user can pass through, else /tmp.
-func temporaryRoot() string {
-	const longest = 40
-	root := os.TempDir()
-	if !supported {
-		return root
+func sweepAll() {
+	for _, root := range roots() {
+		sweep(root)
 	}
-	if len(root) > longest || !filepath.IsAbs(root) {
-		return "/tmp"
-	}
-	for dir := root; dir != "/"; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
-		if err != nil || info.Mode()&0o001 == 0 {
-			return "/tmp"
-		}
-	}
-	return root
 }
 
 // sweep removes what killed test processes of this user have left behind. It

@@ -99,7 +99,7 @@ func TestServersDieWithTestProcess(t *testing.T) {
 			// Another test process may be at it right now.
 			for _, dir := range found["dir"] {
 				eventually(t, dir+" is gone", func() bool {
-					sweep(temporaryRoot())
+					sweepAll()
 					_, err := os.Stat(dir)
 					return errors.Is(err, fs.ErrNotExist)
 				})

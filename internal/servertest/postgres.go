@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,7 +41,8 @@ const (
 // StartPostgres starts a PostgreSQL cluster that ends with the test. Settings
 // are such as "max_connections=50", and override the defaults of this
 // package. One of those is fsync=off: a killed process loses nothing by it,
-// only a killed machine would.
+// only a killed machine would. Unless it is on, or TMPDIR is set, the data are
+// in memory, where /dev/shm has room for them.
 func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
 	c, err := newCluster(settings)
@@ -103,7 +105,11 @@ func newCluster(settings []string) (*cluster, error) {
 }
 
 func newClusterFrom(template *template, settings []string) (*cluster, error) {
-	dir, err := newDirectory("pg")
+	root := quickRoot()
+	if slices.Contains(settings, "fsync=on") { // whoever says so wants a disk
+		root = temporaryRoot()
+	}
+	dir, err := newDirectory(root, "pg")
 	if err != nil {
 		return nil, err
 	}

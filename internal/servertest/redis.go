@@ -83,7 +83,7 @@ func newRedis(options []string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := newDirectory("redis")
+	dir, err := newDirectory(temporaryRoot(), "redis")
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func newTemplate() (*template, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := newDirectory("initdb")
+	dir, err := newDirectory(quickRoot(), "initdb")
 	if err != nil {
 		return nil, err
 	}

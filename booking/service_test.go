@@ -36,7 +36,7 @@ func TestSellsToTheLastUnit(t *testing.T) {
 		cancelled, err := shop.Cancel(t.Context(), "floor-0")
 		require.NoError(t, err)
 		assert.Equal(t, order.Cancelled, cancelled.Status)
-		_, err = shop.Book(t.Context(), request("floor", 3))
+		_, err = book(shop, request("floor", 3))
 		require.NoError(t, err, "a refusal is not remembered")
 		exact(t, shop)
 		assert.EqualValues(t, 3, sold(t, s, "floor"))

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -175,7 +176,8 @@ func TestOneSKUWithoutRedis(t *testing.T) {
 	}
 	onBoth(t, test)
 	t.Run("never too slow", func(t *testing.T) {
-		test(t, stores{inventory: inventory.NewMemory(), orders: order.NewMemory()})
+		pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+		test(t, stores{inventory: inventory.NewMemory(), orders: order.NewPostgres(pool)})
 	})
 }
 

@@ -144,9 +144,9 @@ func ends(t testing.TB, s stores, id string, status order.Status) order.Order {
 // aim makes two calls meet: whoever loses gets a head start, a bigger one the longer
 // it has lost, however fast the machine is.
 type aim struct {
-	wins, loses atomic.Int64 // of the first side
+	mu          sync.Mutex
+	wins, loses int64 // of the first side; to be read once the races are over
 
-	mu   sync.Mutex
 	lead time.Duration // of the first side; below zero of the second
 	row  int           // wins of the first side in a row; below zero of the second
 }
@@ -155,10 +155,10 @@ func (a *aim) note(won bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if won {
-		a.wins.Add(1)
+		a.wins++
 		a.row = max(a.row, 0) + 1
 	} else {
-		a.loses.Add(1)
+		a.loses++
 		a.row = min(a.row, 0) - 1
 	}
 	steps := 1 + max(a.row, -a.row)/racesAtOnce // those under way all end alike
@@ -184,9 +184,9 @@ func (a *aim) second() time.Duration {
 // bothWon proves that the race was one.
 func (a *aim) bothWon(t *testing.T) {
 	t.Helper()
-	t.Logf("the first side won %d times, the second %d times", a.wins.Load(), a.loses.Load())
-	assert.Greater(t, a.wins.Load(), int64(50), "wins of the first side")
-	assert.Greater(t, a.loses.Load(), int64(50), "wins of the second side")
+	t.Logf("the first side won %d times, the second %d times", a.wins, a.loses)
+	assert.Greater(t, a.wins, int64(50), "wins of the first side")
+	assert.Greater(t, a.loses, int64(50), "wins of the second side")
 }
 
 const races, racesAtOnce = 1000, 100
@@ -296,8 +296,8 @@ func TestConfirmAgainstExpiry(t *testing.T) {
 			assert.Equal(t, want, kinds, id)
 		}
 	}
-	assert.Equal(t, aim.wins.Load(), sold(t, all[0], "floor"))
-	assert.Equal(t, 2*aim.wins.Load(), sold(t, all[0], "balcony"))
+	assert.Equal(t, aim.wins, sold(t, all[0], "floor"))
+	assert.Equal(t, 2*aim.wins, sold(t, all[0], "balcony"))
 }
 
 // An extension that succeeded holds; one that failed came too late.
@@ -353,7 +353,7 @@ func TestExtendAgainstExpiry(t *testing.T) {
 		}
 		assert.Equal(t, want, kinds, id)
 	}
-	assert.Equal(t, aim.wins.Load(), sold(t, all[0], "floor"))
+	assert.Equal(t, aim.wins, sold(t, all[0], "floor"))
 }
 
 // However a cancellation, a second copy of it and a confirmation meet, the order

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -20,13 +19,9 @@ import (
 func TestRefusedQuicklyWithoutPostgres(t *testing.T) {
 	t.Parallel()
 	s, _, postgres := private(t)
-	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Timeout: time.Second,
-		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
-	})
-	require.NoError(t, err)
+	shop := openFor(t, s, time.Second)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
-	_, err = shop.Book(t.Context(), request("floor", 0))
+	_, err := shop.Book(t.Context(), request("floor", 0))
 	require.NoError(t, err)
 	taken := func() int64 {
 		stocks, err := s.inventory.Stock(context.Background(), "floor")

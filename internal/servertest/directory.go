@@ -72,9 +72,11 @@ func (d *directory) remove() error {
 	return err
 }
 
+// sweepAll sweeps wherever directories may be.
 func sweepAll() {
-	for _, root := range roots() {
-		sweep(root)
+	sweep(temporaryRoot())
+	if memoryRoot != "" {
+		sweep(memoryRoot)
 	}
 }
 

@@ -34,11 +34,3 @@ func quickRoot() string {
 	}
 	return temporaryRoot()
 }
-
-// roots are where directories may be.
-func roots() []string {
-	if memoryRoot == "" {
-		return []string{temporaryRoot()}
-	}
-	return []string{temporaryRoot(), memoryRoot}
-}

@@ -31,7 +31,7 @@ func TestSoldToOthersBehindAccept(t *testing.T) {
 		require.NoError(t, err)
 		shop.stalled.down.Store(false)
 		refusedForGood(t, []*accepting{shop, other}, receipt, r, order.Refusal{Why: order.WhySoldOut, SKU: "floor"}, inventory.ErrSoldOut)
-		require.NoError(t, other.Restock(t.Context(), order.Adjustment{SKU: "floor", Units: 1}))
+		require.NoError(t, other.Restock(t.Context(), anAdjustment("floor", 1)))
 		_, err = book(other.Service, r)
 		require.ErrorIs(t, err, order.ErrRefused, "it is final")
 		exact(t, shop.Service)
@@ -104,19 +104,19 @@ func TestRefusedBehindAccept(t *testing.T) {
 		}{
 			"capacity": {
 				func(shop *booking.Service, sku string) error {
-					return shop.SetCapacity(context.Background(), order.Adjustment{SKU: sku, Units: 1})
+					return shop.SetCapacity(context.Background(), anAdjustment(sku, 1))
 				},
 				func(shop *booking.Service, sku string) error {
-					return shop.SetCapacity(context.Background(), order.Adjustment{SKU: sku, Units: 5})
+					return shop.SetCapacity(context.Background(), anAdjustment(sku, 5))
 				},
 				order.WhySoldOut, inventory.ErrSoldOut,
 			},
 			"capacity, rebuilt": {
 				func(shop *booking.Service, sku string) error {
-					return errors.Join(shop.SetCapacity(context.Background(), order.Adjustment{SKU: sku, Units: 1}), shop.Rebuild(context.Background(), sku))
+					return errors.Join(shop.SetCapacity(context.Background(), anAdjustment(sku, 1)), shop.Rebuild(context.Background(), sku))
 				},
 				func(shop *booking.Service, sku string) error {
-					return shop.SetCapacity(context.Background(), order.Adjustment{SKU: sku, Units: 5})
+					return shop.SetCapacity(context.Background(), anAdjustment(sku, 5))
 				},
 				order.WhySoldOut, inventory.ErrSoldOut,
 			},
@@ -137,7 +137,7 @@ func TestRefusedBehindAccept(t *testing.T) {
 			"limit": {
 				func(shop *booking.Service, sku string) error { return shop.SetLimit(context.Background(), sku, 1) },
 				func(shop *booking.Service, sku string) error {
-					return shop.SetLimit(context.Background(), sku, order.NoLimit)
+					return shop.SetLimit(context.Background(), sku, 0)
 				},
 				order.WhyLimited, inventory.ErrLimitExceeded,
 			},

@@ -302,7 +302,7 @@ func TestSecondClickOnTheLastAcceptedUnit(t *testing.T) {
 		eventually(t, func() (err error) { // all is in flight until a sweep carries it out
 			o, err = other.Book(context.Background(), r)
 			if errors.Is(err, inventory.ErrTryAgain) {
-				_, err := other.Reconcile(context.Background(), booking.Repair)
+				_, err := other.ReconcileAll(context.Background(), booking.Repair)
 				return errors.Join(errors.New("in flight"), err)
 			}
 			require.NoError(t, err)

@@ -160,9 +160,9 @@ func TestCapacityUnderLoad(t *testing.T) {
 		throng.buys(t, 200)
 		throng.hears(t, 2*buyers)
 		stock(600, 600, 0)
-		require.NoError(t, shop.Restock(t.Context(), order.Adjustment{SKU: "floor", Units: 50}))
+		require.NoError(t, shop.Restock(t.Context(), anAdjustment("floor", 50)))
 		throng.buys(t, 250)
-		require.NoError(t, other.WriteOff(t.Context(), order.Adjustment{SKU: "floor", Units: 25, Reason: "broken"}))
+		require.NoError(t, other.WriteOff(t.Context(), order.Adjustment{ID: "broken", SKU: "floor", Units: 25, Reason: "broken"}))
 		throng.hears(t, 2*buyers)
 		stock(625, 650, 25)
 		throng.leaves(t, s)
@@ -207,7 +207,7 @@ func TestAdjustmentsAreMadeOnce(t *testing.T) {
 			group.Wait()
 			assert.Equal(t, want, capacity(sku))
 			// It is not made anew later, when it would change something again.
-			require.NoError(t, call(shops[0], order.Adjustment{SKU: sku, Kind: order.Restock, Units: 7}))
+			require.NoError(t, call(shops[0], order.Adjustment{ID: "later " + sku, SKU: sku, Kind: order.Restock, Units: 7}))
 			require.NoError(t, call(shops[1], a))
 			assert.Equal(t, want+7, capacity(sku))
 			for name, change := range map[string]func(*order.Adjustment){
@@ -275,6 +275,16 @@ func TestAdjustmentsOutOfBounds(t *testing.T) {
 		requireInvalid(t, "units", shop.SetCapacity(t.Context(), order.Adjustment{ID: "1", SKU: "floor", Units: inventory.MaxCapacity + 1}))
 		requireInvalid(t, "reason", shop.Restock(t.Context(), order.Adjustment{ID: "1", SKU: "floor", Units: 1, Reason: "a\x00b"}))
 		require.ErrorIs(t, shop.Restock(t.Context(), order.Adjustment{ID: "1", SKU: "nowhere", Units: 1}), order.ErrUnknownSKU)
+		for kind, adjust := range map[order.AdjustmentKind]func(context.Context, order.Adjustment) error{
+			order.SetCapacity: shop.SetCapacity, order.Restock: shop.Restock, order.WriteOff: shop.WriteOff,
+		} {
+			requireInvalid(t, "id", adjust(t.Context(), order.Adjustment{SKU: "floor", Units: 1})) // a repeat would add twice
+			for _, other := range []order.AdjustmentKind{order.SetCapacity, order.Restock, order.WriteOff, "loss"} {
+				if other != kind {
+					requireInvalid(t, "kind", adjust(t.Context(), order.Adjustment{ID: "1", SKU: "floor", Kind: other, Units: 1}))
+				}
+			}
+		}
 		movements, err := shop.Movements(t.Context(), "floor", 0, 10)
 		require.NoError(t, err)
 		assert.Len(t, movements, 1, "nothing was changed")

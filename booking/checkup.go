@@ -92,7 +92,7 @@ func (s *Service) checkPrefix(ctx context.Context) (found inventory.Findings) {
 			return inventory.Findings{{
 				Severity: inventory.Problem, Where: "Redis", What: fmt.Sprintf("the store of SKU %q", page[i].SKU), Found: "another one",
 				Means:  "another database sells under the same keys, and each keeps rebuilding what the other one has, so that little is sold",
-				Advice: "give each database a key prefix of its own, with inventory.WithKeyPrefix; or, if the other one is no more, call Reconcile with Repair",
+				Advice: "give each database a key prefix of its own, with inventory.WithKeyPrefix; or, if the other one is no more, call ReconcileAll with Repair",
 			}}
 		}
 	}

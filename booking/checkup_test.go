@@ -185,7 +185,7 @@ func TestCheckOfAPrefixThatTwoUse(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, findings.Err(), "it has not noticed yet")
 
-	_, err = shop.Reconcile(t.Context(), booking.Repair)
+	_, err = shop.ReconcileAll(t.Context(), booking.Repair)
 	require.NoError(t, err)
 	findings, err = shop.Check(t.Context())
 	require.NoError(t, err)

@@ -103,7 +103,7 @@ func TestRefusedOnlyOnceRivalsAreKnown(t *testing.T) {
 	late.armed.Store(true)
 	_, err := first.Book(leaving, request("floor", 1))
 	require.ErrorIs(t, err, order.ErrOutcomeUnknown)
-	require.NoError(t, second.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: 0}))
+	require.NoError(t, second.SetCapacity(t.Context(), anAdjustment("floor", 0)))
 
 	inRedis.lost.Store(1)
 	_, err = second.Book(t.Context(), request("floor", 1))
@@ -111,7 +111,7 @@ func TestRefusedOnlyOnceRivalsAreKnown(t *testing.T) {
 	_, err = second.Book(t.Context(), request("floor", 1))
 	require.ErrorIs(t, err, inventory.ErrSoldOut, "it is fenced")
 
-	require.NoError(t, second.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: 2}))
+	require.NoError(t, second.SetCapacity(t.Context(), anAdjustment("floor", 2)))
 	_, err = second.Book(t.Context(), request("floor", 2))
 	require.NoError(t, err, "the units may be sold again")
 	require.NoError(t, late.land())

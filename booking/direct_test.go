@@ -114,7 +114,7 @@ func TestDirectLife(t *testing.T) {
 				}
 				return nil
 			})
-			require.NoError(t, shop.SetCapacity(ctx, order.Adjustment{SKU: "house", Units: 2}))
+			require.NoError(t, shop.SetCapacity(ctx, anAdjustment("house", 2)))
 			stock, err := shop.Stock(ctx, "floor")
 			require.NoError(t, err)
 			require.Equal(t, int64(3), stock.Allocated)
@@ -122,7 +122,7 @@ func TestDirectLife(t *testing.T) {
 			_, err = shop.Book(ctx, request("nothing", 1))
 			require.ErrorIs(t, err, order.ErrUnknownSKU)
 			require.NoError(t, shop.Rebuild(ctx, "floor"))
-			differences, err := shop.Reconcile(ctx, booking.Repair)
+			differences, err := shop.ReconcileAll(ctx, booking.Repair)
 			require.NoError(t, err)
 			require.Empty(t, differences)
 		})

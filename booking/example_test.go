@@ -73,7 +73,7 @@ func ExampleService_Stock() {
 	fmt.Println(stock.Allocated, "of", stock.Capacity, "sold,", stock.Available, "available", err)
 
 	// Lowered below what is sold, it sells nothing until enough came back.
-	_ = shop.SetCapacity(ctx, order.Adjustment{SKU: "floor", Units: 0})
+	_ = shop.SetCapacity(ctx, order.Adjustment{ID: "recount-1", SKU: "floor", Units: 0})
 	stock, err = shop.Stock(ctx, "floor")
 	fmt.Println(stock.Allocated, "of", stock.Capacity, "sold,", stock.Over, "over,", stock.Available, "available", err)
 	// Output:
@@ -99,7 +99,7 @@ func ExampleService_Reconcile() {
 	ctx := context.Background()
 
 	_ = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 3})
-	differences, err := shop.Reconcile(ctx, booking.DryRun)
+	differences, err := shop.ReconcileAll(ctx, booking.DryRun)
 	fmt.Println(len(differences), err)
 	// Output: 0 <nil>
 }

@@ -318,7 +318,7 @@ func TestReclaimersAndBuyersRush(t *testing.T) {
 			last = held
 			expire(t, s, last)
 		}
-		require.NoError(t, shops[0].SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: capacity}))
+		require.NoError(t, shops[0].SetCapacity(t.Context(), anAdjustment("floor", capacity)))
 		var reclaimed, bought atomic.Int64
 		var group sync.WaitGroup
 		for i := range late + fresh {

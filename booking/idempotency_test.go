@@ -205,9 +205,9 @@ func TestSetCapacity(t *testing.T) {
 			_, err := other.Book(t.Context(), request("floor", i))
 			require.NoError(t, err)
 		}
-		require.NoError(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: 3}))
+		require.NoError(t, shop.SetCapacity(t.Context(), anAdjustment("floor", 3)))
 		soonBooked(t, other, request("floor", 2))
-		require.NoError(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: 1}))
+		require.NoError(t, shop.SetCapacity(t.Context(), anAdjustment("floor", 1)))
 		_, err := other.Book(t.Context(), request("floor", 3))
 		require.ErrorIs(t, err, inventory.ErrSoldOut, "lowered below what is sold")
 		stock, err := other.Stock(t.Context(), "floor")
@@ -224,7 +224,7 @@ func TestSetCapacity(t *testing.T) {
 		soonBooked(t, other, request("floor", 3))
 		exact(t, shop)
 
-		require.ErrorIs(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "nothing", Units: 1}), order.ErrUnknownSKU)
+		require.ErrorIs(t, shop.SetCapacity(t.Context(), anAdjustment("nothing", 1)), order.ErrUnknownSKU)
 		require.ErrorIs(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 9}), order.ErrAlreadyOnSale)
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
 	})

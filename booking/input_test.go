@@ -68,7 +68,7 @@ func TestBadInputTouchesNothing(t *testing.T) {
 	}
 	for _, capacity := range []int64{-1, 1_000_000_000_001} {
 		requireInvalid(t, "capacity", shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: capacity}))
-		requireInvalid(t, "units", shop.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: capacity}))
+		requireInvalid(t, "units", shop.SetCapacity(t.Context(), order.Adjustment{ID: "to", SKU: "floor", Units: capacity}))
 	}
 	for _, bad := range []struct {
 		field string
@@ -82,7 +82,7 @@ func TestBadInputTouchesNothing(t *testing.T) {
 		_, err := shop.Orders(t.Context(), bad.query)
 		requireInvalid(t, bad.field, err)
 	}
-	tallies, err := both.orders.Tally(t.Context())
+	tallies, err := both.orders.TallyAll(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, tallies)
 	assert.Empty(t, both.client.Keys(t.Context(), "*").Val())

@@ -484,7 +484,7 @@ func (m *lifeModel) putOnSale(now time.Time, items ...order.Item) error {
 }
 
 func (m *lifeModel) adjust(now time.Time, a order.Adjustment) error {
-	if a.Units < 0 || a.Units > inventory.MaxCapacity || a.Units == 0 && a.Kind != order.SetCapacity {
+	if a.ID == "" || a.Units < 0 || a.Units > inventory.MaxCapacity || a.Units == 0 && a.Kind != order.SetCapacity {
 		return errLifeInvalid
 	}
 	s := m.skus[a.SKU]
@@ -507,9 +507,7 @@ func (m *lifeModel) adjust(now time.Time, a order.Adjustment) error {
 	if capacity < 0 || capacity > inventory.MaxCapacity {
 		return errLifeInvalid
 	}
-	if a.ID != "" {
-		m.adjustments[a.ID] = a
-	}
+	m.adjustments[a.ID] = a
 	if by := capacity - s.Capacity; by != 0 {
 		s.Capacity = capacity
 		m.write(order.Movement{SKU: a.SKU, Kind: kind, Quantity: by, Reason: a.Reason, Reference: a.Reference, At: microseconds(now)})

@@ -234,15 +234,15 @@ func (w *lifeWalk) adjust(ctx context.Context, shop *booking.Service) error {
 }
 
 func (w *lifeWalk) setLimit(ctx context.Context, shop *booking.Service) error {
-	sku, limit := w.sku(), one[int64](w, order.NoLimit, 1, 2, 3, 4, 5)
+	sku, limit := w.sku(), one[int64](w, 0, 1, 2, 3, 4, 5)
 	if w.rarely(15) {
-		limit = one[int64](w, 0, -2, inventory.MaxQuantity+1)
+		limit = one[int64](w, -1, -2, inventory.MaxQuantity+1)
 	}
 	w.log("limit %s to %d", sku, limit)
 	err := shop.SetLimit(ctx, sku, limit)
 	w.now()
-	return w.sameError(err, w.model.alter(sku, limit == order.NoLimit || limit >= 1 && limit <= inventory.MaxQuantity, func(s *lifeSKU) {
-		s.CustomerLimit = max(0, limit)
+	return w.sameError(err, w.model.alter(sku, limit >= 0 && limit <= inventory.MaxQuantity, func(s *lifeSKU) {
+		s.CustomerLimit = limit
 	}))
 }
 

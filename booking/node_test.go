@@ -182,11 +182,11 @@ func TestBesideANodeThatHangs(t *testing.T) {
 		c, err := s.orders.Counters(t.Context(), wiped)
 		require.NoError(t, err)
 		want := []booking.Difference{{SKU: wiped, Kind: booking.KindMissing, Postgres: c[0].Epoch}}
-		found, err := s.shop.Reconcile(t.Context(), booking.DryRun)
+		found, err := s.shop.ReconcileAll(t.Context(), booking.DryRun)
 		require.ErrorIs(t, err, inventory.ErrUnavailable)
 		assert.NotErrorIs(t, err, order.ErrOutcomeUnknown)
 		assert.Equal(t, want, found)
-		found, err = s.shop.Reconcile(t.Context(), booking.Repair)
+		found, err = s.shop.ReconcileAll(t.Context(), booking.Repair)
 		require.ErrorIs(t, err, inventory.ErrUnavailable)
 		require.ErrorIs(t, err, order.ErrOutcomeUnknown)
 		assert.Equal(t, want, found)
@@ -195,7 +195,7 @@ func TestBesideANodeThatHangs(t *testing.T) {
 		assert.Empty(t, found)
 		resume()
 		eventually(t, func() error {
-			found, err := s.shop.Reconcile(t.Context(), booking.DryRun)
+			found, err := s.shop.ReconcileAll(t.Context(), booking.DryRun)
 			if err == nil {
 				assert.Empty(t, found, "the books are exact")
 			}

@@ -159,11 +159,11 @@ func TestBundle(t *testing.T) {
 		var gone *inventory.StockError
 		require.ErrorAs(t, err, &gone)
 		assert.Equal(t, inventory.StockError{SKU: "chair", Requested: 4, Available: 3}, *gone)
-		require.NoError(t, shop.Restock(t.Context(), order.Adjustment{SKU: "chair", Units: 1}))
+		require.NoError(t, shop.Restock(t.Context(), anAdjustment("chair", 1)))
 		_, err = other.Reclaim(t.Context(), "late")
 		require.NoError(t, err)
-		require.NoError(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "bundle", Units: 3}))
-		require.NoError(t, shop.Restock(t.Context(), order.Adjustment{SKU: "chair", Units: 9}))
+		require.NoError(t, shop.SetCapacity(t.Context(), anAdjustment("bundle", 3)))
+		require.NoError(t, shop.Restock(t.Context(), anAdjustment("chair", 9)))
 		short(shop, "own", lines("bundle", 1), "bundle", 1, 0) // the pools have enough
 		books(t, shop, s, "bundle", "chair", "table")
 		for _, sku := range []string{"bundle", "chair", "table"} {
@@ -188,7 +188,7 @@ func TestPoolsOfPools(t *testing.T) {
 		o, err := other.Hold(t.Context(), booking.Request{ID: "a", Customer: "c", Lines: lines("pair", 1)}, time.Hour)
 		require.NoError(t, err)
 		assert.Equal(t, []order.Line{{SKU: "block", Quantity: 2}, {SKU: "hall", Quantity: 2}}, o.Draws)
-		require.NoError(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "hall", Units: 3}))
+		require.NoError(t, shop.SetCapacity(t.Context(), anAdjustment("hall", 3)))
 		available(t, shop, map[string]int64{"pair": 0, "block": 1, "hall": 1})
 		_, err = book(shop, booking.Request{ID: "b", Customer: "c", Lines: lines("pair", 1)})
 		require.ErrorIs(t, err, inventory.ErrSoldOut)

@@ -21,10 +21,10 @@ const (
 	Repair             // tells and repairs
 )
 
-// Reconcile compares the two sides of the SKUs, or of all SKUs if none is
-// given, and says what differs: nothing, if the books are exact. It counts every
-// live order, so on a large table it takes long; its context alone bounds it.
-// Run makes the same comparison all the time, without the counting.
+// Reconcile compares the two sides of the SKUs and returns what differs: nothing,
+// if the books are exact, or if no SKU is given. ReconcileAll compares all SKUs. It
+// counts every live order, so on a large table it takes long; its context alone
+// bounds it. Run makes the same comparison all the time, without the counting.
 //
 // Without an Inventory it compares what is in Orders. Under traffic there are always
 // Unsettled deductions, and Uncounted units if CancelTx is used; all else is a
@@ -35,8 +35,8 @@ const (
 // of a cluster does not answer, its SKUs are passed over, and the differences of all
 // others come beside the error.
 func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]Difference, error) {
-	if mode != DryRun && mode != Repair {
-		return nil, &inventory.InvalidError{Field: "mode", Reason: "is neither DryRun nor Repair"}
+	if err := mode.check(); err != nil {
+		return nil, err
 	}
 	for _, sku := range skus {
 		if err := inventory.CheckID("sku", sku); err != nil {
@@ -47,6 +47,37 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 	if err != nil {
 		return nil, err
 	}
+	differences, err := s.reconcile(ctx, mode, tallies)
+	for _, sku := range skus {
+		_, known := slices.BinarySearchFunc(tallies, sku, func(t order.Tally, sku string) int { return strings.Compare(t.Counters.SKU, sku) })
+		if err == nil && !known {
+			return differences, &order.SKUError{SKU: sku, Err: order.ErrUnknownSKU}
+		}
+	}
+	return differences, err
+}
+
+// ReconcileAll is Reconcile for all SKUs.
+func (s *Service) ReconcileAll(ctx context.Context, mode Mode) ([]Difference, error) {
+	if err := mode.check(); err != nil {
+		return nil, err
+	}
+	tallies, err := s.config.Orders.TallyAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.reconcile(ctx, mode, tallies)
+}
+
+func (mode Mode) check() error {
+	if mode != DryRun && mode != Repair {
+		return &inventory.InvalidError{Field: "mode", Reason: "is neither DryRun nor Repair"}
+	}
+	return nil
+}
+
+// reconcile compares the two sides of SKUs, of which Postgres has these tallies.
+func (s *Service) reconcile(ctx context.Context, mode Mode, tallies []order.Tally) ([]Difference, error) {
 	if mode == Repair {
 		if _, err := s.count(ctx); err != nil {
 			return nil, unknown(err)
@@ -92,12 +123,6 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 					return differences, unknown(err)
 				}
 			}
-		}
-	}
-	for _, sku := range skus {
-		_, known := slices.BinarySearchFunc(tallies, sku, func(t order.Tally, sku string) int { return strings.Compare(t.Counters.SKU, sku) })
-		if !known {
-			return differences, &order.SKUError{SKU: sku, Err: order.ErrUnknownSKU}
 		}
 	}
 	if mode == Repair {

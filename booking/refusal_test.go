@@ -105,7 +105,7 @@ func TestLandsBeforeTheRivalsAreListed(t *testing.T) {
 			},
 			"capacity": {
 				refuse: func(shop *booking.Service, sku, _ string) error {
-					return shop.SetCapacity(context.Background(), order.Adjustment{SKU: sku, Units: 1})
+					return shop.SetCapacity(context.Background(), anAdjustment(sku, 1))
 				},
 				relieved: func(shop *booking.Service, _, other string) error { return cancels(shop, other) },
 			},
@@ -168,7 +168,7 @@ func TestNoOrderAfterALimit(t *testing.T) {
 		require.NoError(t, again.SetLimit(t.Context(), "floor", 1))
 		_, err := book(again, r)
 		isLimited(t, err, "floor", 1, 2, 0)
-		require.NoError(t, again.SetLimit(t.Context(), "floor", order.NoLimit))
+		require.NoError(t, again.SetLimit(t.Context(), "floor", 0))
 		back.let()
 		<-back.landed
 		_, err = again.Order(t.Context(), r.ID)

@@ -93,7 +93,7 @@ func TestNoOrderAfterARefusal(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
 				late.meanwhile = func() {
-					require.NoError(t, admin.SetCapacity(context.Background(), order.Adjustment{SKU: sku, Units: 0}))
+					require.NoError(t, admin.SetCapacity(context.Background(), anAdjustment(sku, 0)))
 					if callAgain {
 						leave()
 					}
@@ -105,7 +105,7 @@ func TestNoOrderAfterARefusal(t *testing.T) {
 					_, err = admin.Book(t.Context(), request(sku, 1))
 				}
 				require.ErrorIs(t, err, inventory.ErrSoldOut)
-				require.NoError(t, admin.SetCapacity(t.Context(), order.Adjustment{SKU: sku, Units: 1}))
+				require.NoError(t, admin.SetCapacity(t.Context(), anAdjustment(sku, 1)))
 				require.NoError(t, late.land())
 				_, err = admin.Order(t.Context(), request(sku, 1).ID)
 				require.ErrorIs(t, err, order.ErrNotFound, "it landed")
@@ -184,7 +184,7 @@ func TestRedisHangs(t *testing.T) {
 	for name, call := range map[string]func(context.Context) error{
 		"Stock": func(ctx context.Context) error { _, err := shop.Stock(ctx, "floor"); return err },
 		"SetCapacity": func(ctx context.Context) error {
-			return shop.SetCapacity(ctx, order.Adjustment{SKU: "floor", Units: 3})
+			return shop.SetCapacity(ctx, anAdjustment("floor", 3))
 		},
 		"Cancel":    func(ctx context.Context) error { _, err := shop.Cancel(ctx, request("floor", 1).ID); return err },
 		"PutOnSale": func(ctx context.Context) error { return shop.PutOnSale(ctx, order.Item{SKU: "other", Capacity: 3}) },

@@ -2,7 +2,7 @@ package booking
 
 import (
 	"context"
-	"crypto/rand"
+	"fmt"
 	"slices"
 	"time"
 
@@ -89,33 +89,33 @@ func (s *Service) compareAndRepair(ctx context.Context, there []order.Counters) 
 // may be less than what is sold: then nothing is sold until enough came back;
 // Stock says by how much it is over.
 //
-// It is done once under the adjustment's ID, however often it is asked for. The
-// Kind is set here. Left empty, an ID is made, and a call that fails can't be
-// repeated safely. It fails with order.ErrUnknownSKU, and with
+// It is done once under the adjustment's ID, however often it is asked for: without
+// an ID it is inventory.ErrInvalid. The Kind may be left empty; one of another call
+// is inventory.ErrInvalid. It fails with order.ErrUnknownSKU, and with
 // order.ErrIdempotencyConflict if the ID was used for another adjustment.
 func (s *Service) SetCapacity(ctx context.Context, adjustment order.Adjustment) error {
-	adjustment.Kind = order.SetCapacity
-	return s.adjust(ctx, adjustment)
+	return s.adjust(ctx, order.SetCapacity, adjustment)
 }
 
 // Restock adds units to the capacity of a SKU; to that of its pools only if you
 // restock them too. All else is as with SetCapacity.
 func (s *Service) Restock(ctx context.Context, adjustment order.Adjustment) error {
-	adjustment.Kind = order.Restock
-	return s.adjust(ctx, adjustment)
+	return s.adjust(ctx, order.Restock, adjustment)
 }
 
 // WriteOff takes units off the capacity of a SKU: they are broken, or never came.
 // It takes at most the capacity, be it sold; more is inventory.ErrInvalid. All
 // else is as with SetCapacity.
 func (s *Service) WriteOff(ctx context.Context, adjustment order.Adjustment) error {
-	adjustment.Kind = order.WriteOff
-	return s.adjust(ctx, adjustment)
+	return s.adjust(ctx, order.WriteOff, adjustment)
 }
 
-func (s *Service) adjust(ctx context.Context, adjustment order.Adjustment) error {
-	if adjustment.ID == "" {
-		adjustment.ID = rand.Text()
+func (s *Service) adjust(ctx context.Context, kind order.AdjustmentKind, adjustment order.Adjustment) error {
+	if adjustment.Kind == "" {
+		adjustment.Kind = kind
+	}
+	if adjustment.Kind != kind {
+		return &inventory.InvalidError{Field: "kind", Reason: fmt.Sprintf("is %.40q, want %s, or leave it empty", adjustment.Kind, kind)}
 	}
 	return s.alter(ctx, func(ctx context.Context) (order.Counters, error) {
 		return s.config.Orders.Adjust(ctx, adjustment)
@@ -123,7 +123,7 @@ func (s *Service) adjust(ctx context.Context, adjustment order.Adjustment) error
 }
 
 // SetLimit changes how many units of a SKU one customer may have in live
-// orders: 1 to inventory.MaxQuantity, or order.NoLimit, not 0. Who has more keeps them.
+// orders: 1 to inventory.MaxQuantity, or 0 for no limit. Who has more keeps them.
 // The first limit of a SKU that was sold already goes through all orders while the
 // SKU is not sold: with hundreds of thousands of them that takes longer than
 // Config.Timeout, and fails. It also needs a moment in which no transaction of ConfirmTx

@@ -44,7 +44,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// Timeout bounds every call whose context has no earlier deadline, but
-	// Reconcile and Receipt.Wait. Below a second or so, what is slow now and then is
+	// Reconcile, ReconcileAll and Receipt.Wait. Below a second or so, what is slow now and then is
 	// given up for nothing. Defaults to 10 seconds.
 	Timeout time.Duration
 

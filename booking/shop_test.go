@@ -136,6 +136,11 @@ func request(sku string, i int) booking.Request {
 	return booking.Request{ID: fmt.Sprintf("%s-%d", sku, i), Customer: fmt.Sprint("customer-", i), Lines: lines(sku, 1)}
 }
 
+// anAdjustment is one of its own, of so many units.
+func anAdjustment(sku string, units int64) order.Adjustment {
+	return order.Adjustment{ID: rand.Text(), SKU: sku, Units: units}
+}
+
 // eventually polls until the check returns nothing.
 func eventually(t testing.TB, check func() error) {
 	t.Helper()
@@ -149,7 +154,7 @@ func soon(check func() error) error { return servertest.Eventually(time.Minute, 
 func exact(t testing.TB, shop *booking.Service) {
 	t.Helper()
 	eventually(t, func() error {
-		differences, err := shop.Reconcile(context.Background(), booking.DryRun)
+		differences, err := shop.ReconcileAll(context.Background(), booking.DryRun)
 		if err == nil && len(differences) > 0 {
 			err = fmt.Errorf("the two sides differ: %+v", differences)
 		}

@@ -47,7 +47,7 @@ func (s *Service) Stock(ctx context.Context, sku string) (Stock, error) {
 }
 
 // Stocks returns what there is of SKUs, in their order, as Stock does: up to
-// order.MaxItems in a handful of round trips.
+// order.MaxItems in a handful of round trips, and nothing if no SKU is given.
 func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()

@@ -61,6 +61,10 @@ func TestConfirmTx(t *testing.T) {
 		require.NoError(t, err)
 		return held
 	}
+	for _, without := range []func(context.Context, pgx.Tx, string) (order.Order, error){shop.ConfirmTx, shop.CancelTx} {
+		_, err := without(t.Context(), nil, "a")
+		requireInvalid(t, "tx", err)
+	}
 	n, confirmed := 0, 0
 	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
 		n += 10
@@ -205,7 +209,7 @@ func TestConfirmTxHoldsNobodyUp(t *testing.T) {
 	}
 	group.Wait()
 	require.False(t, t.Failed(), "they were held up")
-	require.NoError(t, shop.SetCapacity(t.Context(), order.Adjustment{SKU: "floor", Units: 90}))
+	require.NoError(t, shop.SetCapacity(t.Context(), anAdjustment("floor", 90)))
 	// A hold that ended after it has expired: so somebody has looked at both.
 	ends(t, s, theirs.ID, order.Expired)
 	assert.Equal(t, order.Held, orderOf(t, s, held.ID).Status)

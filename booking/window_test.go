@@ -116,7 +116,7 @@ func TestTermsDiffer(t *testing.T) {
 			"customer_limit": 1, "paused": 1, "opens_at": 5, "closes_at": time.Now().Add(2 * time.Hour).UnixMilli(),
 		} {
 			require.NoError(t, s.client.HSet(t.Context(), s.prefix+":{floor}:stock", field, value).Err())
-			differences, err := shop.Reconcile(t.Context(), booking.Repair)
+			differences, err := shop.ReconcileAll(t.Context(), booking.Repair)
 			require.NoError(t, err)
 			require.Len(t, differences, 1, field)
 			assert.Equal(t, booking.KindTerms, differences[0].Kind, field)

@@ -206,8 +206,8 @@ func checkClaim(period time.Duration, limit int) error {
 }
 
 func checkCustomerLimit(limit int64) error {
-	if limit != NoLimit && (limit < 1 || limit > inventory.MaxQuantity) {
-		return &inventory.InvalidError{Field: "limit", Reason: fmt.Sprintf("is %d, want 1 to %d, or NoLimit", limit, int64(inventory.MaxQuantity))}
+	if limit < 0 || limit > inventory.MaxQuantity {
+		return &inventory.InvalidError{Field: "limit", Reason: fmt.Sprintf("is %d, want 0 to %d", limit, int64(inventory.MaxQuantity))}
 	}
 	return nil
 }

@@ -141,7 +141,7 @@ func deducted(id string, of order.Counters, seq int64) order.Commit {
 // books fails the test unless the books of the SKUs are right.
 func books(t testing.TB, store order.Store) {
 	t.Helper()
-	tallies, err := store.Tally(context.Background())
+	tallies, err := store.TallyAll(context.Background())
 	require.NoError(t, err)
 	require.NotEmpty(t, tallies)
 	for _, tally := range tallies {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -206,11 +207,19 @@ func (m *Memory) Tally(ctx context.Context, skus ...string) ([]Tally, error) {
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	if len(skus) == 0 {
-		for sku := range m.skus {
-			skus = append(skus, sku)
-		}
+	return m.tally(skus), nil
+}
+
+// TallyAll implements Store.
+func (m *Memory) TallyAll(ctx context.Context) ([]Tally, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
 	}
+	defer m.mu.Unlock()
+	return m.tally(slices.Collect(maps.Keys(m.skus))), nil
+}
+
+func (m *Memory) tally(skus []string) []Tally {
 	tallies := make(map[string]*Tally)
 	for _, sku := range skus {
 		if s := m.skus[sku]; s != nil && tallies[sku] == nil {
@@ -238,5 +247,5 @@ func (m *Memory) Tally(ctx context.Context, skus ...string) ([]Tally, error) {
 		sorted = append(sorted, *tally)
 	}
 	slices.SortFunc(sorted, func(a, b Tally) int { return strings.Compare(a.Counters.SKU, b.Counters.SKU) })
-	return sorted, nil
+	return sorted
 }

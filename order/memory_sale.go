@@ -91,7 +91,7 @@ func (m *Memory) SetLimit(ctx context.Context, sku string, limit int64) (Counter
 	if err := checkCustomerLimit(limit); err != nil {
 		return Counters{}, err
 	}
-	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.CustomerLimit = max(0, limit) })
+	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.CustomerLimit = limit })
 }
 
 // SetWindow implements Store.

@@ -130,7 +130,7 @@ func TestNothingScansTheOrders(t *testing.T) {
 
 		// It does count.
 		before := scans(t, pool, "orders")
-		_, err = store.Tally(ctx)
+		_, err = store.TallyAll(ctx)
 		require.NoError(t, err)
 		require.Greater(t, scans(t, pool, "orders"), before)
 	}
@@ -145,7 +145,7 @@ func TestNothingScansTheOrders(t *testing.T) {
 			break
 		}
 	}
-	tallies, err := store.Tally(t.Context())
+	tallies, err := store.TallyAll(t.Context())
 	require.NoError(t, err)
 	require.Greater(t, seen, 20_000)
 	require.Greater(t, int64(seen), tallies[0].Confirmed, "the cancelled ones too")

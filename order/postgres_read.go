@@ -223,9 +223,17 @@ func (p *Postgres) Scan(ctx context.Context, partition int, after string, limit 
 
 // Tally implements Store.
 func (p *Postgres) Tally(ctx context.Context, skus ...string) (tallies []Tally, err error) {
-	if err := checkSKUs(skus); err != nil {
+	if err := checkSKUs(skus); err != nil || len(skus) == 0 {
 		return nil, err
 	}
+	return p.tally(ctx, skus)
+}
+
+// TallyAll implements Store.
+func (p *Postgres) TallyAll(ctx context.Context) ([]Tally, error) { return p.tally(ctx, nil) }
+
+// tally is of the SKUs, or of all if they are nil.
+func (p *Postgres) tally(ctx context.Context, skus []string) (tallies []Tally, err error) {
 	err = p.read(ctx, func(batch *pgx.Batch) {
 		batch.Queue(`with live as (
 				select l.sku, sum(l.quantity) filter (where o.status = 'held') as held,
@@ -236,13 +244,13 @@ func (p *Postgres) Tally(ctx context.Context, skus ...string) (tallies []Tally, 
 				group by l.sku
 			), moved as (
 				select * from lastunit.moved_units(array(
-					select s.sku from lastunit.skus s where cardinality($1::text[]) = 0 or s.sku = any($1)))
+					select s.sku from lastunit.skus s where $1::text[] is null or s.sku = any($1)))
 			)
 			select `+counterColumns+`, coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint, coalesce(l.uncounted, 0)::bigint,
 				s.ledger, coalesce(m.capacity, 0), coalesce(m.allocated, 0)
 			from lastunit.store t, lastunit.skus s left join live l on l.sku = s.sku left join moved m on m.sku = s.sku
-			where cardinality($1::text[]) = 0 or s.sku = any($1)
-			order by s.sku`, append([]string{}, skus...)).Query(func(rows pgx.Rows) (err error) {
+			where $1::text[] is null or s.sku = any($1)
+			order by s.sku`, skus).Query(func(rows pgx.Rows) (err error) {
 			tallies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Tally, err error) {
 				t.Counters, err = scanCounters(row, &t.Held, &t.Confirmed, &t.Uncounted, &t.Ledger, &t.MovedCapacity, &t.MovedAllocated)
 				return t, err

@@ -183,7 +183,7 @@ func (p *Postgres) SetLimit(ctx context.Context, sku string, limit int64) (Count
 	if err := checkCustomerLimit(limit); err != nil {
 		return Counters{}, err
 	}
-	c, _, err := p.change(ctx, sku, "set_limit($1::text::uuid, $2, $3)", orNull(max(0, limit)))
+	c, _, err := p.change(ctx, sku, "set_limit($1::text::uuid, $2, $3)", orNull(limit))
 	return c, err
 }
 

@@ -27,6 +27,9 @@ func (p *Postgres) changeTx(ctx context.Context, tx pgx.Tx, id string, action Ac
 	if err := inventory.CheckID("id", id); err != nil {
 		return Order{}, err
 	}
+	if tx == nil {
+		return Order{}, &inventory.InvalidError{Field: "tx", Reason: "is nil, want a transaction"}
+	}
 	var verdict string
 	var found []record
 	var counters []Counters

@@ -220,9 +220,6 @@ func (p *pair) setTerms(t *rapid.T) {
 	}
 	p.NoError(err)
 	there.paused, there.limit = paused, limit
-	if limit == 0 {
-		limit = order.NoLimit
-	}
 	_, err = p.store.SetLimit(context.Background(), p.prefix+sku, limit)
 	p.NoError(err)
 }

@@ -43,7 +43,7 @@ type Store interface {
 	Adjust(ctx context.Context, adjustment Adjustment) (Counters, error)
 
 	// SetLimit changes how many units one customer may have: 1 to
-	// inventory.MaxQuantity, or NoLimit. Who has more keeps them. The first limit
+	// inventory.MaxQuantity, or 0 for no limit. Who has more keeps them. The first limit
 	// of a SKU reads every order while the SKU is locked. It fails with ErrUnknownSKU.
 	SetLimit(ctx context.Context, sku string, limit int64) (Counters, error)
 
@@ -133,9 +133,12 @@ type Store interface {
 	Claim(ctx context.Context, period time.Duration, limit int) ([]int, error)
 
 	// Tally adds up orders and movements, as of one moment, for each of the
-	// SKUs, sorted, without those that are unknown; for no SKUs, for all. It
-	// reads every order and movement: it is for audits.
+	// SKUs, sorted, without those that are unknown; none for no SKUs. It reads
+	// every order: it is for audits.
 	Tally(ctx context.Context, skus ...string) ([]Tally, error)
+
+	// TallyAll is Tally for all SKUs.
+	TallyAll(ctx context.Context) ([]Tally, error)
 
 	// Recount sets what is allocated of a SKU to what its orders hold, and the
 	// sums of its movements to the counters, by further movements. It reads every
@@ -159,9 +162,6 @@ type Store interface {
 	// sums right. It locks every SKU for a moment.
 	SetLedger(ctx context.Context, on bool) error
 }
-
-// NoLimit makes SetLimit take a limit away.
-const NoLimit = -1
 
 // TxStore is a Store that changes orders inside its user's own transactions, so
 // that a payment's row and the confirmation of its order commit together.

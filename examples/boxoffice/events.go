@@ -120,7 +120,7 @@ func (a *api) setLimit(r *http.Request) (any, error) {
 	if !body.CustomerLimit.given {
 		return nil, missing("customer_limit")
 	}
-	limit := int64(order.NoLimit)
+	limit := int64(0) // none
 	if body.CustomerLimit.value != nil {
 		limit = *body.CustomerLimit.value
 		if err := inventory.CheckQuantity("customer_limit", limit); err != nil {

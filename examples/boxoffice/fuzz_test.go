@@ -59,7 +59,7 @@ func (f *fuzzed) books() (found books) {
 	found.Orders = page.Orders
 	found.Movements, _, err = f.on.orders.Feed(ctx, nil, order.MaxMovements)
 	require.NoError(f.t, err)
-	found.Tallies, err = f.on.orders.Tally(ctx)
+	found.Tallies, err = f.on.orders.TallyAll(ctx)
 	require.NoError(f.t, err)
 	for i, tally := range found.Tallies {
 		require.True(f.t, tally.Balanced(), "%+v", tally)

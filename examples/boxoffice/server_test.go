@@ -199,7 +199,7 @@ func TestShutdownFinishesWhatIsInHand(t *testing.T) {
 	close(slow.release)
 	require.NoError(t, within(t, 10*time.Second, "answer", booked))
 	require.NoError(t, within(t, 10*time.Second, "end", ended))
-	differences, err := shop.Reconcile(t.Context(), booking.DryRun)
+	differences, err := shop.ReconcileAll(t.Context(), booking.DryRun)
 	require.NoError(t, err)
 	assert.Empty(t, differences, "what was on its way to Redis has arrived")
 }

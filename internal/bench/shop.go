@@ -138,7 +138,7 @@ func (s *shop) checkBooks(ctx context.Context, told *told, lines func(caller, n 
 // differ then.
 func (s *shop) awaitExact(ctx context.Context) error {
 	for until := time.Now().Add(s.patience); ; {
-		differences, err := s.service.Reconcile(ctx, booking.DryRun)
+		differences, err := s.service.ReconcileAll(ctx, booking.DryRun)
 		if err != nil {
 			return err
 		}

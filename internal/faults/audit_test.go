@@ -15,7 +15,7 @@ import (
 func (s *sale) exact() {
 	s.t.Helper()
 	eventually(s.t, func() error {
-		differences, err := s.shops[0].Reconcile(context.Background(), booking.DryRun)
+		differences, err := s.shops[0].ReconcileAll(context.Background(), booking.DryRun)
 		if err == nil && len(differences) > 0 {
 			err = fmt.Errorf("the two sides differ: %+v", differences)
 		}
@@ -41,7 +41,7 @@ func (s *sale) findings() []string {
 	found := s.watch.end()
 	complain := func(format string, arguments ...any) { found = append(found, fmt.Sprintf(format, arguments...)) }
 	ctx := context.Background()
-	differences, err := s.shops[0].Reconcile(ctx, booking.DryRun)
+	differences, err := s.shops[0].ReconcileAll(ctx, booking.DryRun)
 	require.NoError(s.t, err)
 	for _, difference := range differences {
 		complain("the two sides differ: %+v", difference)

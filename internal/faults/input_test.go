@@ -138,7 +138,7 @@ func badNames(t *testing.T, m *measured) {
 		s.refused("no SKU", nothing)
 		for _, capacity := range []int64{-1, inventory.MaxCapacity + 1, math.MinInt64} {
 			assert.ErrorIs(t, s.shops[0].PutOnSale(t.Context(), order.Item{SKU: "new", Capacity: capacity}), inventory.ErrInvalid)
-			assert.ErrorIs(t, s.shops[0].SetCapacity(t.Context(), order.Adjustment{SKU: floor, Units: capacity}), inventory.ErrInvalid)
+			assert.ErrorIs(t, s.shops[0].SetCapacity(t.Context(), order.Adjustment{ID: "to", SKU: floor, Units: capacity}), inventory.ErrInvalid)
 		}
 	})
 

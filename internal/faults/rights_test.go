@@ -102,7 +102,7 @@ func leastRights(t *testing.T, m *measured) {
 		s.surely(func(ctx context.Context) error {
 			return s.shops[1].Restock(ctx, order.Adjustment{ID: "more", SKU: probe, Units: 1})
 		})
-		s.surely(func(ctx context.Context) error { return s.shops[1].SetLimit(ctx, probe, order.NoLimit) })
+		s.surely(func(ctx context.Context) error { return s.shops[1].SetLimit(ctx, probe, 0) })
 		s.surely(func(ctx context.Context) error { return s.shops[0].Rebuild(ctx, probe) })
 	})
 

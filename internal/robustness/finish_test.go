@@ -65,7 +65,7 @@ func (r *run) resumeAll(skus []string) {
 // exact says what is not as it must be while nothing happens: no hold is left, no
 // deduction, no difference.
 func (r *run) exact() error {
-	tallies, err := r.store.Tally(context.Background())
+	tallies, err := r.store.TallyAll(context.Background())
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (r *run) exact() error {
 			return fmt.Errorf("%d units of SKU %s are held", tally.Held, tally.Counters.SKU)
 		}
 	}
-	differences, err := r.keeper.Reconcile(context.Background(), booking.DryRun)
+	differences, err := r.keeper.ReconcileAll(context.Background(), booking.DryRun)
 	if err == nil && len(differences) > 0 {
 		err = fmt.Errorf("%w: %+v", errDiffers, differences)
 	}

@@ -27,7 +27,7 @@ func (s *soak) exact() {
 		return err
 	})
 	s.eventually(func() error {
-		differences, err := s.shops[0].Reconcile(ctx, booking.DryRun)
+		differences, err := s.shops[0].ReconcileAll(ctx, booking.DryRun)
 		if err == nil && len(differences) > 0 {
 			err = fmt.Errorf("the two sides differ: %+v", differences)
 		}
@@ -40,7 +40,7 @@ func (s *soak) audit() {
 	s.t.Helper()
 	assert.Empty(s.t, s.buyers.wrong, "answers that nobody may get")
 	ctx := context.Background()
-	tallies, err := order.NewPostgres(s.pool).Tally(ctx)
+	tallies, err := order.NewPostgres(s.pool).TallyAll(ctx)
 	require.NoError(s.t, err)
 	require.Len(s.t, tallies, len(skus))
 	for _, tally := range tallies {

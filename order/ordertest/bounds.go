@@ -98,7 +98,7 @@ var boundsTests = []test{
 		for _, capacity := range []int64{-1, inventory.MaxCapacity + 1, math.MinInt64, math.MaxInt64} {
 			refuses(order.Item{SKU: s.name + "bad", Capacity: capacity})
 		}
-		for _, limit := range []int64{-1, order.NoLimit, inventory.MaxQuantity + 1, math.MinInt64, math.MaxInt64} {
+		for _, limit := range []int64{-1, inventory.MaxQuantity + 1, math.MinInt64, math.MaxInt64} {
 			refuses(order.Item{SKU: s.name + "bad", CustomerLimit: limit})
 		}
 		for _, quantity := range badQuantities {
@@ -122,7 +122,7 @@ var boundsTests = []test{
 			_, err = s.store.SetPaused(s.ctx, id, true)
 			s.invalid(err, id)
 		}
-		for _, limit := range []int64{0, -2, inventory.MaxQuantity + 1, math.MinInt64, math.MaxInt64} {
+		for _, limit := range []int64{-1, -2, inventory.MaxQuantity + 1, math.MinInt64, math.MaxInt64} {
 			_, err := s.store.SetLimit(s.ctx, sku, limit)
 			s.invalid(err, limit)
 		}
@@ -465,6 +465,7 @@ func (s *shop) calls(ctx context.Context, sku string, c order.Commit) map[string
 		"BeginEpoch": func() error { _, _, err := s.store.BeginEpoch(ctx, sku, c.Deductions[0].Epoch); return err },
 		"Claim":      func() error { _, err := s.store.Claim(ctx, time.Hour, order.Partitions); return err },
 		"Tally":      func() error { _, err := s.store.Tally(ctx, sku); return err },
+		"TallyAll":   func() error { _, err := s.store.TallyAll(ctx); return err },
 		"Recount":    func() error { _, err := s.store.Recount(ctx, sku); return err },
 	}
 }

@@ -144,7 +144,7 @@ var limitTests = []test{
 		s.book(s.deducted("5", line(sku, 1)))
 		s.setLimit(sku, 6)
 		s.exceeds(s.deducted("6", line(sku, 1)), 6, 6)
-		s.Zero(s.setLimit(sku, order.NoLimit).CustomerLimit)
+		s.Zero(s.setLimit(sku, 0).CustomerLimit)
 		s.book(s.deducted("6", line(sku, 50)))
 		s.setLimit(sku, 57)
 		s.book(s.deducted("7", line(sku, 1)))
@@ -156,11 +156,11 @@ var limitTests = []test{
 		s.Equal(before, s.setLimit(sku, 4))
 		none := s.sku("none", 10)
 		before = s.counters(none)
-		s.Equal(before, s.setLimit(none, order.NoLimit))
+		s.Equal(before, s.setLimit(none, 0))
 		s.Len(s.movements(sku), 1, "it is nothing for the ledger")
 	}},
 	{"of an unknown SKU", func(s *shop) {
-		for _, limit := range []int64{1, order.NoLimit} {
+		for _, limit := range []int64{1, 0} {
 			_, err := s.store.SetLimit(s.ctx, s.name+"nothing", limit)
 			s.ofSKU(err, order.ErrUnknownSKU, s.name+"nothing")
 		}

@@ -283,15 +283,20 @@ var booksTests = []test{
 	{"tally of all", func(s *shop) {
 		b, a := s.sku("b", 10), s.sku("a", 10)
 		s.book(s.deducted("1", line(a, 2)))
-		tallies, err := s.store.Tally(s.ctx)
+		tallies, err := s.store.TallyAll(s.ctx)
 		s.NoError(err)
 		s.True(slices.IsSortedFunc(tallies, func(a, b order.Tally) int { return strings.Compare(a.Counters.SKU, b.Counters.SKU) }))
 		tallies = stillTallies(tallies)
 		s.Contains(tallies, order.Tally{Counters: s.counters(a), Confirmed: 2, Ledger: true, MovedCapacity: 10, MovedAllocated: 2})
 		s.Contains(tallies, order.Tally{Counters: s.counters(b), Ledger: true, MovedCapacity: 10})
-		tallies, err = s.store.Tally(s.ctx, s.name+"nothing")
-		s.NoError(err)
-		s.Empty(tallies)
+		for _, skus := range [][]string{nil, {}, {s.name + "nothing"}} {
+			tallies, err = s.store.Tally(s.ctx, skus...)
+			s.NoError(err)
+			s.Empty(tallies)
+			counters, err := s.store.Counters(s.ctx, skus...)
+			s.NoError(err)
+			s.Empty(counters)
+		}
 	}},
 	{"recount of right books", func(s *shop) {
 		a, b := s.sku("a", 10), s.sku("b", 10)

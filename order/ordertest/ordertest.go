@@ -18,7 +18,7 @@ func New(t testing.TB) order.Store {
 	t.Helper()
 	store := order.NewMemory()
 	t.Cleanup(func() {
-		tallies, err := store.Tally(context.Background())
+		tallies, err := store.TallyAll(context.Background())
 		if assert.NoError(t, err) {
 			checkTallies(t, tallies)
 		}

@@ -62,6 +62,7 @@ func (r Request) order() (order.Order, error) {
 //	order.ErrRejected             a constraint of your own in the database refuses it
 //	inventory.ErrInvalid          a bound is broken (*inventory.InvalidError)
 //	order.ErrNotMigrated          call order.Migrate
+//	order.ErrNewerSchema          a newer build migrated the database: bring this program up to date
 //	order.ErrOutcomeUnknown       any other error: ask again with the same ID
 //
 // After those marked "a refusal" nothing is taken, and the same ID may be tried

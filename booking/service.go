@@ -112,7 +112,8 @@ type Config struct {
 // documentation lists what may be behind it. A context that had ended before anything
 // was sent is order.ErrOutcomeUnknown too: errors.Is(err, context.Canceled) tells.
 // Order, Orders, Stock, Stocks, Movements, Feed and Lookup change nothing: they say
-// order.ErrUnavailable. order.ErrNotMigrated if the database has no tables.
+// order.ErrUnavailable. order.ErrNotMigrated if the database has no tables,
+// order.ErrNewerSchema if they are of another format.
 type Service struct {
 	config Config
 	log    *slog.Logger
@@ -280,7 +281,7 @@ var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid, inventory.ErrLimitExceeded,
 	inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused,
 	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrRefused, order.ErrHoldExpired, ErrOverloaded, order.ErrBusy, order.ErrNotFound,
-	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated,
+	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated, order.ErrNewerSchema,
 }
 
 // unknown makes every error that is not definite an order.ErrOutcomeUnknown,

@@ -16,6 +16,12 @@
 //
 //	cat order/migrations/*.sql | psql -1 -v ON_ERROR_STOP=1
 //
+// The database records the hash of each file. Migrate and booking.Service.Check
+// compare it, and the body of each function, with those of this build: ErrOtherBuild. A
+// version that this build does not know is ErrNewerSchema. Builds whose schema has one
+// format sell side by side, so that processes can be brought up to date one after the
+// other; calls of a build that meets another format are refused.
+//
 // The role that sells needs no more than
 //
 //	GRANT USAGE ON SCHEMA lastunit TO shop;

@@ -63,6 +63,21 @@ var (
 	// ErrNotMigrated says that the database has no tables of this package, or
 	// old ones. Call Migrate.
 	ErrNotMigrated = errors.New("the database is not migrated, call order.Migrate")
+
+	// ErrNewerSchema says that a newer build migrated the database. From Migrate and
+	// Check it means that this build does not know the schema's version; from a call of
+	// the store that the format is another: nothing was changed, and nothing will be by
+	// this build. Bring the program up to date. A program that must start while others
+	// are on the newer build already may go on when Migrate returns it: where the format
+	// is another, its calls return it too.
+	ErrNewerSchema = errors.New("a newer lastunit migrated the database, bring this program up to date")
+
+	// ErrOtherBuild says that the schema is of the version that is recorded, but not what
+	// the migrations of this build make of it: a build from between two releases made
+	// it, or somebody changed a function. Migrate changes nothing then, and Check names
+	// each part. Restore the function from Migrations, from the last file that has it, or
+	// sell with the build that made the database.
+	ErrOtherBuild = errors.New("the schema is of another build of lastunit")
 )
 
 // SKUError names the SKU of an ErrUnknownSKU or ErrAlreadyOnSale.

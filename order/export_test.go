@@ -10,3 +10,15 @@ func (m *Memory) ReopenAll() {
 		s.reopens = time.Time{}
 	}
 }
+
+// DefinedFunctions are the functions that Migrate and Check compare.
+func DefinedFunctions() (names []string) {
+	files, err := loadMigrations()
+	if err != nil {
+		panic(err)
+	}
+	for _, d := range definitions(files) {
+		names = append(names, d.name)
+	}
+	return names
+}

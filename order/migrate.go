@@ -5,9 +5,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"path"
-	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,7 +15,7 @@ var migrations embed.FS
 
 // Migrations is the SQL that Migrate runs: files NNN_name.sql, to be run in
 // order, each in one transaction. It is for those who migrate with goose, tern
-// or psql; each file records its version, so that Migrate knows of it.
+// or psql; each file records its version and its hash, so that Migrate knows of it.
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -34,6 +31,11 @@ const migrationLock = 0x6c617374756e6974
 // It is safe to run from many processes at once and safe to repeat. It needs the
 // right to create a schema, unless there is nothing to do: then it only looks.
 // Nothing else in this package needs that right.
+//
+// It compares what is there with what this build expects: the files that were run, by
+// their hashes, and the body of each function. ErrOtherBuild names what differs,
+// ErrNewerSchema is for a version that this build does not know; nothing is changed
+// then.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	err := migrate(ctx, pool)
 	if err != nil {
@@ -43,68 +45,41 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 }
 
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	files, err := fs.Glob(migrations, "migrations/*.sql") // sorted
+	files, err := loadMigrations()
 	if err != nil {
 		return err
 	}
-	if done, err := migrated(ctx, pool); err != nil || done >= len(files) {
+	if version, err := sameSchema(ctx, pool, files); err != nil || version == len(files) {
 		return err
 	}
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err
 		}
-		done, err := migrated(ctx, tx)
+		version, err := sameSchema(ctx, tx, files)
 		if err != nil {
 			return err
 		}
-		for _, file := range files {
-			version, err := versionOf(file)
-			if err != nil {
-				return err
-			}
-			if version <= done {
-				continue
-			}
-			text, err := migrations.ReadFile(file)
-			if err != nil {
-				return err
-			}
+		for _, file := range files[version:] {
 			// The simple protocol takes several statements at once.
-			if _, err := tx.Conn().PgConn().Exec(ctx, string(text)).ReadAll(); err != nil {
-				return fmt.Errorf("%s: %w", file, err)
+			if _, err := tx.Conn().PgConn().Exec(ctx, file.text).ReadAll(); err != nil {
+				return fmt.Errorf("%s: %w", file.name, err)
 			}
 		}
 		return nil
 	})
 }
 
-// migrated is the version of the database's schema, 0 if there is none.
-func migrated(ctx context.Context, db interface {
-	QueryRow(ctx context.Context, sql string, arguments ...any) pgx.Row
-},
-) (int, error) {
-	var there bool
-	// Not by to_regclass: a session may remember that there was no such table, and
-	// hear of it only with the next lock that it takes.
-	const look = "select exists (select from pg_catalog.pg_tables where schemaname = 'lastunit' and tablename = 'migrations')"
-	if err := db.QueryRow(ctx, look).Scan(&there); err != nil || !there {
+// sameSchema returns the version of the database's schema, 0 if there is none, and an
+// error if it is not what these files make.
+func sameSchema(ctx context.Context, db rower, files []migration) (version int, _ error) {
+	rows, err := readRecorded(ctx, db)
+	if err != nil {
 		return 0, err
 	}
-	var version int
-	err := db.QueryRow(ctx, selectVersion).Scan(&version)
-	return version, err
-}
-
-// selectVersion asks of which version the database's schema is.
-const selectVersion = "select coalesce(max(version), 0) from lastunit.migrations"
-
-// versionOf is the version that a file of migrations makes.
-func versionOf(file string) (int, error) {
-	number, _, _ := strings.Cut(path.Base(file), "_")
-	version, err := strconv.Atoi(number)
+	found, err := compareSchema(ctx, db, files, rows)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", file, err)
+		return 0, err
 	}
-	return version, nil
+	return versionOf(rows), joined(found)
 }

@@ -38,19 +38,26 @@ var _ Store = (*Postgres)(nil)
 // closes the pool.
 func NewPostgres(pool *pgxpool.Pool) *Postgres { return &Postgres{pool: pool} }
 
-// identify reads the store's name and key once.
+// identify reads the store's name and key once. It refuses a schema of another format
+// than that of this build.
 func (p *Postgres) identify(ctx context.Context) (*identity, error) {
 	if self := p.self.Load(); self != nil {
 		return self, nil
 	}
 	self := &identity{}
-	err := p.read(ctx, func(batch *pgx.Batch) {
-		batch.Queue("select id::text, digest_key from lastunit.store").QueryRow(func(row pgx.Row) error {
-			return row.Scan(&self.id, &self.key)
+	var is int
+	err := p.send(ctx, reading, func(batch *pgx.Batch) {
+		batch.Queue("select id::text, digest_key, format from lastunit.store").QueryRow(func(row pgx.Row) error {
+			return row.Scan(&self.id, &self.key, &is)
 		})
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case is > format:
+		return nil, newer("schema format", is, format)
+	case is < format:
+		return nil, fmt.Errorf("%w: its format is %d, want %d", ErrNotMigrated, is, format)
 	}
 	p.self.Store(self)
 	return self, nil
@@ -117,9 +124,26 @@ var (
 	reading = mode{"begin isolation level read committed read only", ErrUnavailable}
 )
 
-// transact sends begin, what is queued and commit at once. Its errors say
-// whether something may have been changed.
+// transact runs what is queued in one transaction, on a schema of this build's format.
+// Its errors say whether something may have been changed.
 func (p *Postgres) transact(ctx context.Context, mode mode, queue func(*pgx.Batch)) error {
+	if _, err := p.identify(ctx); err != nil {
+		return err
+	}
+	err := p.send(ctx, mode, queue)
+	if errors.Is(err, ErrNotMigrated) {
+		// The format may have changed under this process. Nothing was done.
+		p.self.Store(nil)
+		if _, changed := p.identify(ctx); errors.Is(changed, ErrNewerSchema) {
+			return changed
+		}
+	}
+	return err
+}
+
+// send sends begin, what is queued and commit at once, whatever the schema is. Its
+// errors are those of transact.
+func (p *Postgres) send(ctx context.Context, mode mode, queue func(*pgx.Batch)) error {
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -197,7 +221,7 @@ func (e *doubtError) Error() string {
 
 func (e *doubtError) Is(target error) bool {
 	return target == ErrOutcomeUnknown ||
-		target != ErrUnavailable && target != ErrNotMigrated && errors.Is(e.cause, target)
+		target != ErrUnavailable && target != ErrNotMigrated && target != ErrNewerSchema && errors.Is(e.cause, target)
 }
 
 func (e *doubtError) As(target any) bool { return errors.As(e.cause, target) }

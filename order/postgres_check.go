@@ -79,7 +79,7 @@ type server struct {
 
 func (p *Postgres) readServer(ctx context.Context) (s server, _ error) {
 	s.settings = make(map[string]string)
-	err := p.read(ctx, func(batch *pgx.Batch) {
+	err := p.send(ctx, reading, func(batch *pgx.Batch) {
 		// Every role may count the standbys, but not see which they are.
 		batch.Queue(`select current_setting('server_version_num')::int, pg_is_in_recovery(),
 				current_setting('synchronous_standby_names'), (select count(*) from pg_stat_replication)`).

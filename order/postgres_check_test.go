@@ -127,7 +127,7 @@ func TestCheckOfTheSchema(t *testing.T) {
 		"no column":  {"alter table lastunit.store drop column ledger", "COLUMN lastunit.store.ledger=missing"},
 		"no version": {"drop table lastunit.migrations", "TABLE lastunit.migrations=missing"},
 		"old":        {"drop function lastunit.balance", "FUNCTION lastunit.balance=missing"},
-		"older":      {"delete from lastunit.migrations where version > 2", "schema version=2, want 4"},
+		"older":      {"delete from lastunit.migrations where version > 2", "schema version=2, want " + last(t)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,12 +141,6 @@ func TestCheckOfTheSchema(t *testing.T) {
 			assert.Equal(t, name == "none" || name == "no version" || name == "older", advised, up.Findings.Err())
 		})
 	}
-	url := newDatabase(t)
-	execute(t, url, "insert into lastunit.migrations (version) values (1000)")
-	got, up := check(t, newPool(t, url))
-	require.Len(t, got, 1)
-	assert.Contains(t, got[0], "notice PostgreSQL: schema version=1000, newer than ")
-	require.NotErrorIs(t, up.Findings.Err(), order.ErrNotMigrated)
 }
 
 // The functions, which PUBLIC may execute unless somebody revoked it.
@@ -222,7 +216,7 @@ func TestCheckOfAPostgresThatIsNotThere(t *testing.T) {
 	store := order.NewPostgres(pool)
 	_, err := store.Check(t.Context())
 	require.NoError(t, err)
-	for _, statement := range []string{"pg_is_in_recovery", "has_schema_privilege", "max(version)", "clock_timestamp"} {
+	for _, statement := range []string{"pg_is_in_recovery", "has_schema_privilege", "to_jsonb(m)", "convert_to", "clock_timestamp"} {
 		proxy.CutBefore(1, contains(statement))
 		_, err = store.Check(t.Context())
 		require.ErrorIs(t, err, order.ErrUnavailable, statement)

@@ -2,9 +2,8 @@ package order
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io/fs"
-	"regexp"
 
 	"github.com/jackc/pgx/v5"
 
@@ -92,9 +91,13 @@ group by f.i order by f.i`
 // checkSchema looks at the rights of the role, and whether all that Migrate makes is
 // there.
 func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _ error) {
-	files, functions, err := made()
+	files, err := loadMigrations()
 	if err != nil {
 		return nil, err
+	}
+	var functions []string
+	for _, d := range definitions(files) {
+		functions = append(functions, d.name)
 	}
 	var privileges, tables, columns []string
 	for _, r := range rights {
@@ -102,7 +105,7 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	}
 	var role string // as SQL takes it, for the advice
 	var may, execute []*bool
-	err = p.read(ctx, func(batch *pgx.Batch) {
+	err = p.send(ctx, reading, func(batch *pgx.Batch) {
 		batch.Queue("select quote_ident(current_user)").QueryRow(func(row pgx.Row) error { return row.Scan(&role) })
 		batch.Queue(selectRights, privileges, tables, columns).Query(func(rows pgx.Rows) (err error) {
 			may, err = pgx.CollectRows(rows, pgx.RowTo[*bool])
@@ -142,37 +145,59 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 		found = append(found, missingRight(role, "EXECUTE ON "+function, false))
 	}
 	if !readable {
+		var d difference
+		if _, err := p.identify(ctx); errors.As(err, &d) { // another format
+			found = append(found, d.finding())
+		}
 		return found, nil
 	}
-	version, err := p.readVersion(ctx)
+	differ, err := p.checkBuild(ctx, files)
+	return append(found, differ...), err
+}
+
+// checkBuild compares the schema with what this build makes of it.
+func (p *Postgres) checkBuild(ctx context.Context, files []migration) (found inventory.Findings, _ error) {
+	rows, err := readRecorded(ctx, p.pool)
 	if err != nil {
-		return found, err
+		return nil, classify(err, ErrUnavailable)
 	}
-	switch {
-	case version < files:
-		found = append(found, notMigratedFinding("schema version", fmt.Sprintf("%d, want %d", version, files))...)
-	case version > files:
-		found = append(found, inventory.Finding{
-			Severity: inventory.Notice, Where: itself, What: "schema version", Found: fmt.Sprintf("%d, newer than %d", version, files),
-			Means:  "a newer lastunit migrated the database than the one in this program",
-			Advice: "bring this program up to date; until then, see in the changelog whether the two go together",
-		})
+	differ, err := compareSchema(ctx, p.pool, files, rows)
+	if err != nil {
+		return nil, classify(err, ErrUnavailable)
+	}
+	for _, d := range differ {
+		found = append(found, d.finding())
+	}
+	if version := versionOf(rows); version < len(files) {
+		found = append(found, notMigratedFinding("schema version", fmt.Sprintf("%d, want %d", version, len(files)))...)
 	}
 	return found, nil
 }
 
-func (p *Postgres) readVersion(ctx context.Context) (version int, _ error) {
-	err := p.read(ctx, func(batch *pgx.Batch) {
-		batch.Queue(selectVersion).QueryRow(func(row pgx.Row) error { return row.Scan(&version) })
-	})
-	return version, err
+// finding is the difference as Check reports it.
+func (d difference) finding() inventory.Finding {
+	f := inventory.Finding{Severity: inventory.Problem, Where: itself, What: d.what, Found: d.found, Err: d}
+	if errors.Is(d, ErrNewerSchema) {
+		f.Means = "a newer lastunit migrated the database than the one in this program, which sells only as long as the format is the same"
+		f.Advice = "bring this program up to date"
+		return f
+	}
+	f.Means = "the schema is not what the migrations of this program make: another build made it, or somebody changed it; what calls do there is not known"
+	f.Advice = "restore it from order.Migrations, from the last file that has it; or sell with the build that made the database"
+	return f
 }
 
 // missing is for something that Migrate makes. Where it has recorded that it did, it
 // does nothing any more.
-func (p *Postgres) missing(ctx context.Context, what string, files int) inventory.Findings {
+func (p *Postgres) missing(ctx context.Context, what string, files []migration) inventory.Findings {
 	found := notMigratedFinding(what, "missing")
-	if version, err := p.readVersion(ctx); err == nil && version >= files {
+	rows, err := readRecorded(ctx, p.pool)
+	version := versionOf(rows)
+	switch {
+	case err != nil || version < len(files):
+	case version > len(files):
+		found[0] = newer("schema version", version, len(files)).finding()
+	default:
 		found[0].Means = fmt.Sprintf("calls fail; but version %d is recorded, so that order.Migrate has nothing to do: somebody removed it, or the database was made by a build between two releases", version)
 		found[0].Advice = "restore the schema from a backup; or, if it has no orders yet, drop it and call order.Migrate"
 	}
@@ -197,27 +222,4 @@ func missingRight(role, name string, optional bool) inventory.Finding {
 		f.Means = "of which version the tables are could not be asked; nor can order.Migrate see that it is done"
 	}
 	return f
-}
-
-var createFunction = regexp.MustCompile(`(?m)^create function lastunit\.(\w+)\(`)
-
-// made is what the migrations make: their last version, and the functions.
-func made() (version int, functions []string, _ error) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return 0, nil, err
-	}
-	for _, file := range files {
-		text, err := migrations.ReadFile(file)
-		if err != nil {
-			return 0, nil, err
-		}
-		if version, err = versionOf(file); err != nil {
-			return 0, nil, err
-		}
-		for _, match := range createFunction.FindAllStringSubmatch(string(text), -1) {
-			functions = append(functions, match[1])
-		}
-	}
-	return version, functions, nil
 }

@@ -23,7 +23,8 @@ import (
 // [ErrUnavailable] if the store could not be asked; nothing was changed and
 // nothing will be. [ErrOutcomeUnknown] if the connection was lost on the way of
 // a method that changes something; those that only read say ErrUnavailable then
-// too. [ErrNotMigrated] if there are no tables.
+// too. [ErrNotMigrated] if there are no tables, [ErrNewerSchema] if a newer build made
+// them of another format.
 //
 // Methods that change a SKU return its Counters as of that change. Their Supply
 // is for the repository: it is safe to lose, to repeat and to reorder.

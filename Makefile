@@ -48,13 +48,20 @@ test-deps: ## Install the servers the tests run, where they are missing
 # (a plain go test) the test is skipped. Without programs all packages share the
 # servers of REDIS_URL and DATABASE_URL, one package at a time.
 INSTALLED = $(shell .ci/install-test-deps --installed && echo 1)
-GO_TEST = LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -count=1 -timeout 20m$(if $(INSTALLED),, -p 1)
+TIMEOUT ?= 20m
+GO_TEST = LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -count=1 -timeout $(TIMEOUT)$(if $(INSTALLED),, -p 1)
 say-left-out = @[ -n "$(INSTALLED)" ] || echo "Left out: the fault tests that must kill or configure a redis-server or postgres of their own, as the programs are not installed here"
 
 .PHONY: test
 test: test-deps ## Run every test, with the race detector and real servers
 	$(call each-module,$(GO_TEST) -race ./...)
 	$(say-left-out)
+
+# It takes some four times as long as make test.
+.PHONY: stalls
+stalls: test-deps ## Run every test on a machine that stands still for seconds, again and again
+	@$(GO) build -o bin/stalls ./internal/stalls
+	@exec bin/stalls $(MAKE) --no-print-directory test TIMEOUT=1h
 
 .PHONY: cover
 cover: test-deps ## Run every test and print the statement coverage

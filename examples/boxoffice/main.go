@@ -130,6 +130,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/lastunit/lastunit/booking"
 )
 
@@ -137,6 +139,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal lets it finish what is in hand; the second one does not.
 	context.AfterFunc(ctx, stop)
+	redis.SetLogger(&redisLog{to: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 

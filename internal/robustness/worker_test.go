@@ -96,7 +96,6 @@ func (j job) shop(stock inventory.InventoryRepository, orders order.Store) (*boo
 }
 
 func (j job) run() {
-	redis.SetLogger(silence{})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	var current atomic.Pointer[window]
@@ -136,8 +135,3 @@ func (j job) run() {
 	clients.Wait()
 	background.Wait()
 }
-
-// silence is a logger for go-redis, which else tells of every lost connection.
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}

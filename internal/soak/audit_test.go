@@ -61,8 +61,12 @@ func (s *soak) audit() {
 	}
 	s.auditOrders(ctx)
 	for _, shop := range s.shops {
-		assert.Zero(s.t, shop.pool.Stat().AcquiredConns())
 		s.eventually(func() error {
+			// pgx closes a connection behind its caller where the context ended in the
+			// middle of a query, as Run's did, and counts it as acquired until then.
+			if n := shop.pool.Stat().AcquiredConns(); n > 0 {
+				return fmt.Errorf("%d connections of the pgx pool are not given back", n)
+			}
 			if in := shop.client.PoolStats(); in.IdleConns != in.TotalConns {
 				return fmt.Errorf("connections are not given back: %+v", in)
 			}

@@ -53,7 +53,7 @@ func (b *buyers) complain(format string, arguments ...any) {
 }
 
 // holdFor is long enough for what a buyer does with a hold.
-const holdFor = 30 * time.Second
+const holdFor = 10 * time.Minute
 
 // buy is what buyer n does: by turns, each of what there is.
 func (b *buyers) buy(n int) {

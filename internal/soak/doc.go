@@ -10,4 +10,5 @@
 // books exact.
 //
 // LASTUNIT_SOAK is how long it runs; without it, it is short. make soak MINUTES=30 sets it.
+// A tenth is one of the buyers: where a machine stands still, nothing grows meanwhile.
 package soak

@@ -38,13 +38,16 @@ func (s *soak) rebuild(ctx context.Context) {
 	}
 }
 
+// crowd is how many buyers come at once to what is sold out.
+const crowd = 100
+
 // crowds sends many buyers at once to what is sold out. The first ones buy it.
 func (s *soak) crowds(ctx context.Context) {
 	for n := range every(ctx, 300*time.Millisecond) {
-		var crowd sync.WaitGroup
-		for i := range 100 {
-			crowd.Go(func() {
-				r := booking.Request{ID: name("crowd", 100*n+i), Customer: "crowd", Lines: []order.Line{{SKU: stage, Quantity: 1}}}
+		var all sync.WaitGroup
+		for i := range crowd {
+			all.Go(func() {
+				r := booking.Request{ID: name("crowd", crowd*n+i), Customer: "crowd", Lines: []order.Line{{SKU: stage, Quantity: 1}}}
 				_, err := s.buyers.ask(func(context.Context) (order.Order, error) {
 					return s.shops[i%2].Book(context.WithoutCancel(ctx), r)
 				})
@@ -53,7 +56,7 @@ func (s *soak) crowds(ctx context.Context) {
 				}
 			})
 		}
-		crowd.Wait()
+		all.Wait()
 	}
 }
 

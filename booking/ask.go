@@ -65,7 +65,7 @@ func (a *attempt) ask(ctx context.Context, u int, r refusal) (meaning, error) {
 	if found.Used != nil {
 		used = found.Used[u]
 	}
-	if err := a.refusedToo(unit, r, c, used); err != nil {
+	if err := a.refusedToo(u, r, found, used); err != nil {
 		return meaning{}, err
 	}
 	m := meaning{inFlight: r.inFlight(unit, c, used)}
@@ -89,9 +89,11 @@ func (a *attempt) ask(ctx context.Context, u int, r refusal) (meaning, error) {
 	return m, nil
 }
 
-// refusedToo is the error if Postgres refuses the unit too, by these counters and
-// by what the customer has.
-func (a *attempt) refusedToo(unit order.Line, r refusal, c order.Counters, used int64) error {
+// refusedToo is the error if Postgres refuses the unit too, by the counters that were
+// found and by what the customer has.
+func (a *attempt) refusedToo(u int, r refusal, found looked, used int64) error {
+	unit := a.units[u]
+	c := found.counters[unit.SKU]
 	if err := c.Terms.At(unit.SKU, c.At); err != nil {
 		a.rivalled = a.rivalled || r.window == nil || r.window.Unsettled > 0
 		return err
@@ -105,7 +107,7 @@ func (a *attempt) refusedToo(unit order.Line, r refusal, c order.Counters, used 
 		if c.Left() <= 0 {
 			a.s.learnSoldOut(unit.SKU, a.s.shelf.spot(unit.SKU))
 		}
-		return &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: max(0, c.Left()), Over: max(0, -c.Left())}
+		return found.short(a.units, u)
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 			unit := a.units[outcome.Unit]
 			a.rivalled = true
 			a.s.learnSoldOut(unit.SKU, a.s.shelf.spot(unit.SKU))
-			return a.refuse(ctx, &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: outcome.Left})
+			return a.refuse(ctx, outcome.Err)
 		case order.VerdictUnknown:
 			return a.refuse(ctx, &order.SKUError{SKU: a.units[outcome.Unit].SKU, Err: order.ErrUnknownSKU})
 		case order.VerdictClosed, order.VerdictLimited:
@@ -144,12 +144,14 @@ func (a *attempt) soldOut(ctx context.Context) (known bool, _ order.Order, _ err
 	case found.Verdict != order.VerdictNew:
 		booked, err := a.existing(ctx, found.Outcome)
 		return true, booked, err
-	case found.counters[a.sold.SKU].Left() <= 0:
-		a.rivalled = true // one may have begun since it was known
-		booked, err := a.refuse(ctx, a.sold)
-		return true, booked, err
 	}
-	return false, order.Order{}, nil
+	u := slices.IndexFunc(a.units, func(unit order.Line) bool { return unit.SKU == a.sold.SKU })
+	if u < 0 || found.counters[a.sold.SKU].Left() > 0 {
+		return false, order.Order{}, nil
+	}
+	a.rivalled = true // one may have begun since it was known
+	booked, err := a.refuse(ctx, found.short(a.units, u))
+	return true, booked, err
 }
 
 // draw finds out what the lines draw on pools. Where that is not what was drawn

@@ -145,6 +145,20 @@ type looked struct {
 	counters map[string]order.Counters // shared by the batch: only read
 }
 
+// short is the error of units of which one falls short by Postgres's counters.
+func (l looked) short(units []order.Line, refused int) error {
+	counters := make([]order.Counters, 0, len(units)) // as sorted as these
+	for _, unit := range units {
+		if c, there := l.counters[unit.SKU]; there {
+			counters = append(counters, c)
+		}
+	}
+	left := l.counters[units[refused].SKU].Left()
+	err := order.NewStockError(units, refused, left, counters)
+	err.Over = max(0, -left)
+	return err
+}
+
 func (s *Service) lookBatch(ctx context.Context, commits []order.Commit) ([]looked, error) {
 	outcomes, counters, err := s.config.Orders.Look(ctx, commits)
 	if err != nil {

@@ -47,8 +47,9 @@ func (r Request) order() (order.Order, error) {
 //
 // The errors, and what to do:
 //
-//	inventory.ErrSoldOut          a refusal: too few units are left (*inventory.StockError); held
-//	                              ones count as sold, and may come back when their hold ends
+//	inventory.ErrSoldOut          a refusal: too few units are left (*inventory.StockError, which names
+//	                              every SKU that falls short); held ones count as sold, and may come
+//	                              back when their hold ends
 //	inventory.ErrTryAgain         all that is left is in flight; it waited a quarter of a
 //	                              second already: ask again in a second, for some seconds
 //	inventory.ErrLimitExceeded    a refusal: the customer would have too much (*inventory.LimitError)

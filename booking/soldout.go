@@ -43,8 +43,9 @@ func (s *Service) turnedAway(o *order.Order, minted bool) (_ *inventory.StockErr
 		if !right {
 			return nil, false
 		}
-		return &inventory.StockError{SKU: sku, Requested: requested, Over: known.over},
-			minted || known.filter != nil && !known.filter.has(o.ID) && !s.acceptedHere(o.ID)
+		unheardOf = minted || known.filter != nil && !known.filter.has(o.ID) && !s.acceptedHere(o.ID)
+		// Of several lines the others may fall short too: Postgres tells, with the ID.
+		return &inventory.StockError{SKU: sku, Requested: requested, Over: known.over}, unheardOf && len(o.Lines) == 1
 	}
 	return nil, false
 }

@@ -44,7 +44,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 )
 
-// StockError says which SKU fell short. It is ErrSoldOut or ErrTryAgain.
+// StockError says which SKU fell short, and which others of the order. It is
+// ErrSoldOut or ErrTryAgain.
 type StockError struct {
 	SKU       string
 	Requested int64 // units
@@ -56,10 +57,26 @@ type StockError struct {
 	// Epoch and Version of the supply that it was decided on; 0 if the order
 	// store decided.
 	Epoch, Version int64
+
+	// Others are the other SKUs of the order of which the order store has too few
+	// units left, sorted by SKU. They have no Others of their own. A repository,
+	// which is asked about one SKU, names none.
+	Others []*StockError
 }
 
-// Error names the SKU and the numbers.
+// All are the error itself, first, and the Others.
+func (e *StockError) All() []*StockError { return append([]*StockError{e}, e.Others...) }
+
+// Error names each SKU and its numbers.
 func (e *StockError) Error() string {
+	text := e.text()
+	for _, other := range e.Others {
+		text += "; " + other.text()
+	}
+	return text
+}
+
+func (e *StockError) text() string {
 	return fmt.Sprintf("SKU %q: %v: %d requested, %d available, %d in flight",
 		e.SKU, e.Unwrap(), e.Requested, e.Available, e.InFlight)
 }

@@ -44,7 +44,8 @@ const (
 	// restore them, deduct those units again, and commit again. Where the order's
 	// Draws are not those of its SKUs, all of them are.
 	VerdictAgain
-	// VerdictFull: nothing was stored, Unit would exceed the capacity.
+	// VerdictFull: nothing was stored, Unit would exceed the capacity. Err is the
+	// *inventory.StockError, which names the other units that fall short too.
 	VerdictFull
 	// VerdictUnknown: nothing was stored, the SKU of Unit was never put on sale.
 	VerdictUnknown
@@ -85,7 +86,7 @@ type Outcome struct {
 	Unit  int           // which of Order.Units decided, if Full, Unknown, Closed, Limited or Reopening
 	Left  int64         // units left of it, if Full
 	Wait  time.Duration // if Reopening: up to Reopening
-	Err   error         // if Failed (ErrRejected for instance), Closed or Limited
+	Err   error         // if Failed (ErrRejected for instance), Full, Closed or Limited
 
 	// Used is what the customer's live orders have of each of Order.Units that
 	// has a CustomerLimit. Only Look tells, and only if one of them has.

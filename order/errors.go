@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/lastunit/lastunit/inventory"
 )
 
 // The errors of this package, for errors.Is.
@@ -123,6 +125,24 @@ func (e *HoldExpiredError) Error() string {
 
 // Unwrap is ErrHoldExpired.
 func (e *HoldExpiredError) Unwrap() error { return ErrHoldExpired }
+
+// NewStockError is the inventory.ErrSoldOut of an order, given its Units, which of
+// them was refused, how many are left of that one, and the Counters of the SKUs,
+// sorted by SKU. By these it names the other
+// units that fall short. It is for implementers of a Store.
+func NewStockError(units []Line, refused int, left int64, counters []Counters) *inventory.StockError {
+	err := shortOf(units[refused], left)
+	for i, unit := range units {
+		if c, ok := find(counters, unit.SKU); ok && i != refused && c.Left() < unit.Quantity {
+			err.Others = append(err.Others, shortOf(unit, c.Left()))
+		}
+	}
+	return err
+}
+
+func shortOf(unit Line, left int64) *inventory.StockError {
+	return &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: max(0, left)}
+}
 
 // AdjustmentError names the adjustment of an ErrIdempotencyConflict.
 type AdjustmentError struct {

@@ -5,8 +5,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/lastunit/lastunit/inventory"
 )
 
 // Change implements Store.
@@ -137,12 +135,13 @@ func (m *Memory) reclaim(r *record, now time.Time, moved map[string]bool) error 
 	case Confirmed:
 		return nil
 	}
-	for _, unit := range r.Units() {
+	units := r.Units()
+	for i, unit := range units {
 		if err := m.beyondLimit(r.Customer, unit); err != nil {
 			return err
 		}
-		if left := m.skus[unit.SKU].Left(); left < unit.Quantity {
-			return &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: max(0, left)}
+		if m.skus[unit.SKU].Left() < unit.Quantity {
+			return m.short(units, i)
 		}
 	}
 	m.become(r, Confirmed, now)

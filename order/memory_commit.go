@@ -75,7 +75,7 @@ func (m *Memory) decide(c Commit, now time.Time) Outcome {
 		}
 		if left := s.Left(); left < unit.Quantity {
 			outcome.Left = max(0, left)
-			return refused(VerdictFull, i, nil)
+			return refused(VerdictFull, i, m.short(units, i))
 		}
 		if wait := s.reopens.Sub(now); wait > 0 && wait <= Reopening {
 			outcome.Wait = wait
@@ -83,6 +83,15 @@ func (m *Memory) decide(c Commit, now time.Time) Outcome {
 		}
 	}
 	return refused(VerdictBooked, 0, nil)
+}
+
+// short is the error of units of which one falls short.
+func (m *Memory) short(units []Line, refused int) error {
+	counters := make([]Counters, len(units))
+	for i, unit := range units {
+		counters[i] = m.skus[unit.SKU].Counters
+	}
+	return NewStockError(units, refused, counters[refused].Left(), counters)
 }
 
 // drawsRight says whether the order takes of pools what its SKUs draw.

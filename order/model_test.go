@@ -153,7 +153,7 @@ func (m *model) commit(a ask) answer {
 			out.verdict, out.err, out.used = order.VerdictLimited, inventory.ErrLimitExceeded, used
 			return out
 		case m.left(unit.SKU) < unit.Quantity:
-			out.verdict, out.left = order.VerdictFull, max(0, m.left(unit.SKU))
+			out.verdict, out.err, out.left = order.VerdictFull, inventory.ErrSoldOut, max(0, m.left(unit.SKU))
 			return out
 		}
 	}

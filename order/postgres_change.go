@@ -156,8 +156,7 @@ func refusal(verdict string, o Order, unit int, number int64, counters []Counter
 	case "expired":
 		return NewHoldExpiredError(o, counters)
 	case "full":
-		u := o.Units()[unit]
-		return &inventory.StockError{SKU: u.SKU, Requested: u.Quantity, Available: number}
+		return NewStockError(o.Units(), unit, number, counters)
 	case "limited":
 		u := o.Units()[unit]
 		c, _ := find(counters, u.SKU)

@@ -210,6 +210,7 @@ func refused(outcome *Outcome, verdict string, units []Line, unit int, number in
 	switch verdict {
 	case "full":
 		outcome.Verdict, outcome.Left = VerdictFull, number
+		outcome.Err = NewStockError(units, unit, number, counters)
 	case "reopening":
 		outcome.Verdict, outcome.Wait = VerdictReopening, time.Duration(number)*time.Microsecond
 	case "unknown":

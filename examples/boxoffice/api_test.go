@@ -172,6 +172,12 @@ func TestErrors(t *testing.T) {
 	assert.JSONEq(t, `{"error":{"code":"sold_out","message":"SKU \"floor\": sold out: 2 requested, 1 available, 0 in flight",
 		"id":"x","sku":"floor","requested":2,"available":1}}`, soldOut.Body.String())
 	assert.Empty(t, soldOut.Header().Get("Retry-After"))
+	require.Equal(t, http.StatusOK, ask(t, h, "POST", "/api/v1/events", `{"sku":"gallery","capacity":1}`).Code)
+	several := ask(t, h, "POST", "/api/v1/book", `{"id":"x","customer":"c","lines":[{"sku":"floor","quantity":2},{"sku":"gallery","quantity":3}]}`)
+	assert.JSONEq(t, `{"error":{"code":"sold_out",
+		"message":"SKU \"floor\": sold out: 2 requested, 1 available, 0 in flight; SKU \"gallery\": sold out: 3 requested, 1 available, 0 in flight",
+		"id":"x","sku":"floor","requested":2,"available":1,
+		"short":[{"sku":"floor","requested":2,"available":1},{"sku":"gallery","requested":3,"available":1}]}}`, several.Body.String())
 	assert.Equal(t, "POST", ask(t, h, "PUT", "/api/v1/book", "").Header().Get("Allow"))
 }
 

@@ -16,13 +16,14 @@ import (
 type problem struct {
 	status int
 
-	Code      string `json:"code"`
-	Message   string `json:"message"`
-	ID        string `json:"id,omitempty"`    // of the order, or of the adjustment
-	Field     string `json:"field,omitempty"` // of the request
-	SKU       string `json:"sku,omitempty"`
-	Requested *int64 `json:"requested,omitempty"` // units
-	Available *int64 `json:"available,omitempty"` // units
+	Code      string  `json:"code"`
+	Message   string  `json:"message"`
+	ID        string  `json:"id,omitempty"`    // of the order, or of the adjustment
+	Field     string  `json:"field,omitempty"` // of the request
+	SKU       string  `json:"sku,omitempty"`
+	Requested *int64  `json:"requested,omitempty"` // units
+	Available *int64  `json:"available,omitempty"` // units
+	Short     []short `json:"short,omitempty"`     // all that fall short, the first one too, where several do
 
 	// Of the customer's limit: what it is, and how much of it is used.
 	CustomerLimit int64  `json:"customer_limit,omitempty"`
@@ -38,6 +39,13 @@ type problem struct {
 }
 
 func (p *problem) Error() string { return p.Message }
+
+// short is an event of which an order asks for more than there is.
+type short struct {
+	SKU       string `json:"sku"`
+	Requested int64  `json:"requested"` // units
+	Available int64  `json:"available"` // units
+}
 
 // failed names the order, or the adjustment, that an error is about.
 type failed struct {
@@ -79,7 +87,7 @@ func explain(r *http.Request, err error) *problem {
 }
 
 func kind(r *http.Request, err error) *problem {
-	var short *inventory.StockError
+	var stock *inventory.StockError
 	var limit *inventory.LimitError
 	var window *inventory.WindowError
 	var expired *order.HoldExpiredError
@@ -95,8 +103,11 @@ func kind(r *http.Request, err error) *problem {
 		return &problem{status: http.StatusConflict, Code: "refused", SKU: refused.SKU}
 	case errors.Is(err, booking.ErrOverloaded):
 		return &problem{status: http.StatusServiceUnavailable, Code: "overloaded", Message: booking.ErrOverloaded.Error()}
-	case errors.As(err, &short):
-		p := &problem{status: http.StatusConflict, Code: "sold_out", SKU: short.SKU, Requested: &short.Requested, Available: &short.Available}
+	case errors.As(err, &stock):
+		p := &problem{status: http.StatusConflict, Code: "sold_out", SKU: stock.SKU, Requested: &stock.Requested, Available: &stock.Available}
+		if all := stock.All(); len(all) > 1 {
+			p.Short = shortLines(all)
+		}
 		if errors.Is(err, inventory.ErrTryAgain) {
 			p.status, p.Code, p.Message = http.StatusServiceUnavailable, "try_again", inventory.ErrTryAgain.Error()
 		}
@@ -141,6 +152,13 @@ func kind(r *http.Request, err error) *problem {
 		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "a server behind the service does not answer"}
 	}
 	return &problem{status: http.StatusInternalServerError, Code: "internal", Message: "internal error"}
+}
+
+func shortLines(all []*inventory.StockError) (lines []short) {
+	for _, e := range all {
+		lines = append(lines, short{e.SKU, e.Requested, e.Available})
+	}
+	return lines
 }
 
 // closed says in what way a sale is not open.

@@ -46,6 +46,24 @@ var commitTests = []test{
 		s.notThere("2")
 		s.book(s.deducted("2", line(sku, 2))) // refusals are not remembered
 	}},
+	{"full names all that falls short", func(s *shop) {
+		a, b, c, d := s.sku("a", 9), s.sku("b", 3), s.sku("c", 3), s.sku("d", 2)
+		late := s.hold(soon, s.deducted("late", line(a, 1), line(b, 3), line(c, 3), line(d, 2)))
+		s.past(a, late.ExpiresAt)
+		s.expire(late)
+		s.book(s.deducted("1", line(b, 1), line(d, 1)))
+		s.book(s.deducted("2", line(b, 1)))
+		refused := s.one(s.direct("3", late.Lines...))
+		s.Equal(order.VerdictFull, refused.Verdict)
+		_, reclaimed := s.act("late", order.Reclaim)
+		for _, err := range []error{refused.Err, reclaimed} {
+			var short *inventory.StockError
+			s.ErrorAs(err, &short)
+			s.ErrorContains(err, fmt.Sprintf("SKU %q: sold out: 3 requested, 1 available", b))
+			s.ErrorContains(err, fmt.Sprintf("SKU %q: sold out: 2 requested, 1 available", d))
+			s.Equal([]*inventory.StockError{{SKU: d, Requested: 2, Available: 1}}, short.Others)
+		}
+	}},
 	{"existing", func(s *shop) {
 		sku := s.sku("floor", 10)
 		c := s.deducted("1", line(sku, 3))

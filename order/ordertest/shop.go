@@ -310,6 +310,10 @@ func (s *shop) checkOutcome(c order.Commit, outcome order.Outcome) {
 	case order.VerdictFull:
 		s.Less(outcome.Left, refused().Quantity)
 		s.GreaterOrEqual(outcome.Left, int64(0))
+		var short *inventory.StockError
+		s.ErrorAs(outcome.Err, &short)
+		s.Equal(refused(), order.Line{SKU: short.SKU, Quantity: short.Requested})
+		s.Equal(outcome.Left, short.Available)
 	case order.VerdictReopening:
 		s.NotEmpty(refused().SKU)
 		s.Positive(outcome.Wait)

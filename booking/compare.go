@@ -14,6 +14,7 @@ type Kind string
 const (
 	KindMissing   Kind = "missing"   // epoch: Redis has no counters; rebuild
 	KindForeign   Kind = "foreign"   // epoch: Redis has those of another order store; rebuild
+	KindFormat    Kind = "format"    // epoch: Redis has counters that another build wrote in a way of its own; rebuild
 	KindGarbage   Kind = "garbage"   // epoch: Redis has something else there; rebuild
 	KindEpoch     Kind = "epoch"     // epoch; rebuild
 	KindVersion   Kind = "version"   // version: Redis has an older supply; push
@@ -42,6 +43,8 @@ func (d Difference) because() string {
 	switch d.Kind {
 	case KindMissing:
 		return "there were none in Redis"
+	case KindFormat:
+		return "those in Redis were of another format"
 	case KindGarbage:
 		return "what was there in Redis were no counters of ours"
 	case KindForeign:
@@ -79,6 +82,8 @@ func compare(before order.Counters, stock inventory.Stock, after order.Counters)
 	switch {
 	case stock.Why == inventory.WhyMissing:
 		return differ(KindMissing, 0, before.Epoch)
+	case stock.Why == inventory.WhyFormat:
+		return differ(KindFormat, 0, before.Epoch)
 	case stock.Why != "":
 		return differ(KindGarbage, 0, before.Epoch)
 	case stock.Store != before.Store:

@@ -110,6 +110,9 @@ func TestRunRepairs(t *testing.T) {
 			s.wipe(t)
 			require.NoError(t, s.client.Set(t.Context(), key(s), "a string", 0).Err())
 		},
+		booking.KindFormat: func(t *testing.T, s stores) { // of a build from before there were formats
+			require.NoError(t, s.client.HDel(t.Context(), key(s), "format").Err())
+		},
 		booking.KindEpoch: set("epoch", 7),
 		booking.KindVersion: func(t *testing.T, s stores) { // a push was lost
 			_, err := s.orders.Adjust(t.Context(), order.Adjustment{ID: "8", SKU: "floor", Kind: order.SetCapacity, Units: 8})

@@ -182,12 +182,13 @@ type Why string
 
 // The reasons for ErrNotLoaded.
 const (
-	WhyMissing Why = "missing" // there are none
-	WhyForeign Why = "foreign" // they are of another order store
-	WhyGarbage Why = "garbage" // they are of the wrong type, or no numbers
-	WhyBehind  Why = "behind"  // they are older than what the caller knows of
-	WhyLost    Why = "lost"    // fewer units are taken than Postgres admitted
-	WhySpent   Why = "spent"   // a counter is near its bound
+	WhyMissing Why = "missing"           // there are none
+	WhyForeign Why = "foreign"           // they are of another order store
+	WhyFormat  Why = "of another format" // another build wrote them
+	WhyGarbage Why = "garbage"           // they are of the wrong type, or no numbers
+	WhyBehind  Why = "behind"            // they are older than what the caller knows of
+	WhyLost    Why = "lost"              // fewer units are taken than Postgres admitted
+	WhySpent   Why = "spent"             // a counter is near its bound
 )
 
 // NotLoadedError says why the counters of a SKU are unusable. It is ErrNotLoaded.

@@ -25,7 +25,7 @@ var fuzzed = []string{"deduct", "accept", "settle", "restore", "load", "unsettle
 // fuzzedHash is what each script meets: 20 units of which 9 are taken, 3 by an
 // accepted order and 2 by a customer that is counted.
 var fuzzedHash = map[string]string{
-	"store": store, "epoch": "3", "supply": "20", "version": "7", "taken": "9", "seq": "4", "unsettled": "6",
+	"format": "1", "store": store, "epoch": "3", "supply": "20", "version": "7", "taken": "9", "seq": "4", "unsettled": "6",
 	"customer_limit": "5", "opens_at": "0", "closes_at": "0", "paused": "0", "accepting": "1",
 	"d:a": "2:3:6:1000:0:order a", "a:a": "the order", "d:b": "3:2:7:1000:5:carolorder b", "c:carol": "2", "d:c": "4:1:6:1000:0:order c",
 }
@@ -238,7 +238,7 @@ func (e *expected) load() bool {
 	if e.ours() && e.number(1) <= 3 {
 		return true
 	}
-	fresh := map[string]string{"store": e.arguments[0], "taken": "0", "seq": "0", "unsettled": "0"}
+	fresh := map[string]string{"format": "1", "store": e.arguments[0], "taken": "0", "seq": "0", "unsettled": "0"}
 	for i, name := range []string{"epoch", "version", "supply", "customer_limit", "opens_at", "closes_at", "paused"} {
 		fresh[name] = e.arguments[1+i]
 	}

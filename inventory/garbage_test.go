@@ -101,6 +101,39 @@ func TestGarbageInACounterOrATerm(t *testing.T) {
 	})
 }
 
+// TestHashOfAnotherFormat: what another build wrote is rebuilt, and never read.
+func TestHashOfAnotherFormat(t *testing.T) {
+	onBoth(t, func(t *testing.T, client *redis.Client) {
+		s := onSale(t, client, 10)
+		d := s.deduct("a")
+		accepted := s.deduct("b")
+		answer, err := s.repo.Accept(background(t), "an order", accepted)
+		require.NoError(t, err)
+		require.Equal(t, []inventory.Keeping{inventory.Kept}, answer.Keeping)
+		good := s.hash()
+		require.Equal(t, "1", good["format"])
+		for _, format := range []string{"", "0", "2", "01", "x"} {
+			fields := with(good, "format", format)
+			s.replace(fields)
+			for _, err := range s.everyMethod(d) {
+				notLoaded(t, err, inventory.WhyFormat)
+			}
+			assert.Equal(t, inventory.Stock{SKU: s.sku, Why: inventory.WhyFormat}, s.stock(), "%q", format)
+			assert.Equal(t, fields, s.hash(), "nobody but Load touches it")
+
+			// At the same epoch too. The format from before there was a number is the first
+			// one, so that the accepted order is moved; of another one nothing is.
+			require.NoError(t, s.repo.Load(background(t), s.supply))
+			moved := int64(0)
+			if format == "" {
+				moved = 1
+			}
+			assert.Empty(t, s.stock().Why)
+			assert.Equal(t, moved, s.stock().Taken, "%q", format)
+		}
+	})
+}
+
 func TestHashWithoutStore(t *testing.T) {
 	onBoth(t, func(t *testing.T, client *redis.Client) {
 		s := onSale(t, client, 10)

@@ -192,7 +192,7 @@ func (r *Redis) restoreBatch(ctx context.Context, calls [][]Deduction) ([]error,
 		},
 		answer: func(g int, _ *reply, err error) error {
 			// Counters that were lost took the deductions with them.
-			if why := (*NotLoadedError)(nil); err == nil || errors.As(err, &why) && why.Why != WhyGarbage {
+			if why := (*NotLoadedError)(nil); err == nil || errors.As(err, &why) && why.Why != WhyGarbage && why.Why != WhyFormat {
 				return nil
 			}
 			for _, i := range groups[g] {

@@ -110,7 +110,7 @@ type InventoryRepository interface {
 	Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error)
 
 	// Stock reads the counters of SKUs as they are now, one Stock for each, in the same order.
-	// Counters that are missing or garbage are told by Stock.Why, not by an error. Where
+	// Counters that are missing, of another format or garbage are told by Stock.Why, not by an error. Where
 	// only some could be asked for, as one node of several does not answer, these come
 	// beside the error, and Stock.Err tells the others. On any other error there is no
 	// Stock, or each has Err.
@@ -223,7 +223,7 @@ type Stock struct {
 	Unsettled int64 // the part of Taken that is neither settled nor restored
 	Seq       int64 // of the last deduction
 	Terms           // of the Version; compare them by SameTerms, as times may be in whole milliseconds
-	Why       Why   // the counters can't be used: Missing or Garbage, and all else but SKU is zero
+	Why       Why   // the counters can't be used: Missing, Format or Garbage, and all else but SKU is zero
 	Err       error // the counters could not be asked for, and all else but SKU is zero
 }
 

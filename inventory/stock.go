@@ -65,6 +65,9 @@ func (r *Redis) readStock(ctx context.Context, skus []string) ([]Stock, error) {
 	return stocks, err
 }
 
+// stockFormat is FORMAT of prelude.lua: the layout of the hash that this build reads.
+const stockFormat = "1"
+
 // parseStock reads the fields as read_stock in prelude.lua does: garbage in the
 // terms makes the counters unusable too. None at all are of a key of another type.
 func parseStock(sku string, fields []any) Stock {
@@ -72,7 +75,7 @@ func parseStock(sku string, fields []any) Stock {
 	numbers := [...]*int64{&stock.Epoch, &stock.Supply, &stock.Version, &stock.Taken, &stock.Seq, &stock.Unsettled}
 	var limit, opensAt, closesAt, paused int64
 	terms := [...]*int64{&limit, &opensAt, &closesAt, &paused}
-	if len(fields) != 1+len(numbers)+len(terms) {
+	if len(fields) != 1+len(numbers)+len(terms)+1 {
 		return Stock{SKU: sku, Why: WhyGarbage}
 	}
 	missing := 0
@@ -84,7 +87,12 @@ func parseStock(sku string, fields []any) Stock {
 	if missing == len(fields) {
 		return Stock{SKU: sku, Why: WhyMissing}
 	}
-	stock.Store, _ = fields[0].(string)
+	if stock.Store, _ = fields[0].(string); stock.Store == "" {
+		return Stock{SKU: sku, Why: WhyGarbage}
+	}
+	if format, _ := fields[len(fields)-1].(string); format != stockFormat {
+		return Stock{SKU: sku, Why: WhyFormat}
+	}
 	for i, number := range slices.Concat(numbers[:], terms[:]) {
 		text, _ := fields[1+i].(string)
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -93,7 +101,7 @@ func parseStock(sku string, fields []any) Stock {
 		}
 		*number = n
 	}
-	if stock.Store == "" || stock.Epoch < 1 || stock.Version < 1 || stock.Taken < 0 || stock.Seq < 0 ||
+	if stock.Epoch < 1 || stock.Version < 1 || stock.Taken < 0 || stock.Seq < 0 ||
 		stock.Unsettled < 0 || stock.Unsettled > stock.Taken ||
 		limit < 0 || limit > MaxQuantity || opensAt < 0 || closesAt < 0 || closesAt > 0 && closesAt <= opensAt ||
 		paused < 0 || paused > 1 {

@@ -5,7 +5,7 @@
 -- ARGV[2]  epoch of the deductions
 -- ARGV[3..] attempt, seq, accepted order of each deduction
 --
--- Returns {'unusable', why}: why is missing, foreign or garbage. Or {'decided', ...}
+-- Returns {'unusable', why}: why is missing, foreign, of another format or garbage. Or {'decided', ...}
 -- with one of these for each deduction:
 --   'kept'     it is on record, with the order beside it, be it since before
 --   'gone'     it is not on record, or the hash is of another epoch

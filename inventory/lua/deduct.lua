@@ -13,7 +13,7 @@
 --   customer
 --
 -- Returns {'unusable', why}, and nothing was taken: why is missing, foreign,
--- garbage or behind. Or {'decided', now, epoch, version, seq, ...} where the
+-- of another format, garbage or behind. Or {'decided', now, epoch, version, seq, ...} where the
 -- attempts were deducted just now, the first of them under seq, and each under
 -- the seq after the one before; but for those listed after seq, by five values
 -- each: the attempt's place from 1 on, a status, and three numbers:

@@ -16,7 +16,7 @@
 -- Returns {'loaded'}, or {'kept'} if the hash is of this epoch or a newer one.
 --
 -- Safe to repeat, as a hash is only replaced by a newer epoch; what is missing,
--- garbage or another store's is replaced at once.
+-- garbage, another store's or of another format is replaced at once.
 
 local store = ARGV[1]
 local epoch = whole(ARGV[2], 1, BOUND)
@@ -42,9 +42,10 @@ if kind == 'hash' then
   if stock then reopening = stock.supply <= stock.taken end
   if stock and stock.epoch >= epoch then return {'kept'} end
   local cursor, seen = '0', {}
+  local format = value_of(KEYS[1], 'format') or FORMAT -- the first one came without
   repeat
     local page = {'0', {}}
-    if value_of(KEYS[1], 'store') == store and value_of(KEYS[1], 'accepting') then
+    if format == FORMAT and value_of(KEYS[1], 'store') == store and value_of(KEYS[1], 'accepting') then
       page = redis.call('HSCAN', KEYS[1], cursor, 'MATCH', 'a:*', 'COUNT', '1000')
     end
     cursor = page[1]
@@ -67,6 +68,7 @@ end
 
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1],
+  'format', FORMAT,
   'store', store,
   'epoch', digits(epoch),
   'supply', digits(supply),

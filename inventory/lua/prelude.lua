@@ -3,6 +3,8 @@
 --
 -- A stock hash has the counters
 --
+--   format     the layout of this hash, FORMAT; a build that meets another one
+--              rebuilds the counters, and never reads them
 --   store      the UUID of the order store whose supply this is
 --   epoch      the life of these counters; deductions of another epoch are void
 --   supply     how many units may be deducted in this epoch, all in all
@@ -38,6 +40,10 @@
 --
 -- Every script checks all that it was given, and all that it read, before its
 -- first write: Redis keeps the writes of a script that fails half-way.
+
+-- FORMAT is what stands in the field format. A build that reads or writes these
+-- fields in another way has the next number here and in stock.go.
+local FORMAT = '1'
 
 -- A Lua number is a double: whole numbers are exact up to 2^53. We stay below
 -- half of that, so that no sum of two counters can leave the exact range.
@@ -142,20 +148,21 @@ end
 -- read_fields reads the counters and the terms as they stand there.
 local function read_fields(key)
   return redis.call('HMGET', key, 'store', 'epoch', 'supply', 'version', 'taken', 'seq', 'unsettled',
-    'customer_limit', 'opens_at', 'closes_at', 'paused')
+    'customer_limit', 'opens_at', 'closes_at', 'paused', 'format')
 end
 
 -- read_stock returns the counters and the terms, or nil and why they can't be
--- used: missing, foreign (another store's), or garbage.
+-- used: missing, foreign (another store's), of another format, or garbage.
 local function read_stock(key, store)
   local v = read_fields(key)
   if not v[1] then
-    for i = 2, 11 do
+    for i = 2, 12 do
       if v[i] then return nil, 'garbage' end
     end
     return nil, 'missing'
   end
   if v[1] ~= store then return nil, 'foreign' end
+  if v[12] ~= FORMAT then return nil, 'of another format' end
   local stock = {
     epoch = whole(v[2], 1, BOUND),
     supply = whole(v[3], -BOUND, BOUND),

@@ -11,7 +11,7 @@
 -- Returns {status, ...}:
 --   {'restored', n}     n records were dropped and their units given back
 --   {'superseded'}      the hash is of another epoch, in which they are void
---   {'unusable', why}   why is missing, foreign or garbage
+--   {'unusable', why}   why is missing, foreign, of another format or garbage
 --
 -- Safe to repeat: a record is restored only if its seq is the named one.
 

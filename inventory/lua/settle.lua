@@ -17,8 +17,8 @@
 -- Returns {status, ...}:
 --   {'settled', n}      n records were dropped; the supply is now at least this new
 --   {'superseded'}      the hash is of a newer epoch: there is nothing left to do
---   {'unusable', why}   why is missing, foreign, garbage, behind (of an older
---                       epoch), or lost (fewer units taken than Postgres admitted)
+--   {'unusable', why}   why is missing, foreign, of another format, garbage, behind (of an
+--                       older epoch), or lost (fewer units taken than Postgres admitted)
 --
 -- Safe to repeat and to reorder: a record is dropped only if its seq is the
 -- named one, and a supply replaces only an older one.

@@ -7,7 +7,7 @@
 -- ARGV[4]  about how many fields to look at
 --
 -- Returns {'page', cursor, epoch, field, value, accepted, ...}, cursor '0' at the
--- end, or {'unusable', why}: missing, foreign or garbage. accepted is the accepted
+-- end, or {'unusable', why}: missing, foreign, of another format or garbage. accepted is the accepted
 -- order that is kept beside the deduction, or ''. It is garbage too if all deductions
 -- are on this page, and are not the units that the counters have as unsettled: a script
 -- was ended half-way, as by a right that its user lost, or somebody removed fields.

@@ -67,6 +67,7 @@ func sell(ctx context.Context, shop *booking.Service) error {
 	case errors.Is(err, inventory.ErrSoldOut): // nothing was taken; held units count as sold, and may come back
 	case errors.Is(err, inventory.ErrTryAgain): // units in flight may come back within seconds
 	case errors.Is(err, order.ErrOutcomeUnknown): // ask again with the same ID
+	case errors.Is(err, booking.ErrNotSent): // ctx ended before anything was sent: this call did nothing
 	default: // a bad request, an unknown SKU, an ID cancelled or used for another order, …: see Book
 	}
 	return err

@@ -40,6 +40,7 @@ import (
 //	                           some seconds, or another process
 //	inventory.ErrInvalid       a bound is broken, also if the request, as JSON, has more than
 //	                           inventory.MaxAccepted bytes, which 100 lines of ordinary names don't
+//	ErrNotSent                 the context ended before anything was sent: this call did nothing
 //	order.ErrOutcomeUnknown    the order may be accepted: ask again with the same ID
 //
 // What may refuse the order later? Postgres, if Redis lost something; if units were
@@ -63,7 +64,11 @@ func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) 
 	if unheardOf {
 		return Receipt{}, sold
 	}
+	if err := sendable(ctx); err != nil {
+		return Receipt{}, err
+	}
 	o.Lines = slices.Clone(o.Lines) // the order outlives the call
+	caller := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	for {
@@ -76,7 +81,7 @@ func (s *Service) Accept(ctx context.Context, request Request) (Receipt, error) 
 			return Receipt{}, err
 		case first == nil:
 			err := e.accept(ctx)
-			return e.receipt(err), unknown(err)
+			return e.receipt(err), e.unknown(caller, err)
 		}
 		if first.payload != payload {
 			// Which of them has the ID is not known before Postgres has decided.
@@ -185,7 +190,7 @@ func (e *acceptance) awaitDecision(ctx context.Context) error {
 	case <-e.done:
 		return e.err
 	case <-ctx.Done():
-		return order.ErrOutcomeUnknown
+		return unknown(fmt.Errorf("it may be accepted, and Postgres has not decided about it: %w", ctx.Err()))
 	}
 }
 
@@ -193,7 +198,7 @@ func (e *acceptance) awaitDecision(ctx context.Context) error {
 func (e *acceptance) accept(ctx context.Context) error {
 	e.s.inHand.enter()
 	defer e.s.inHand.leave()
-	err := order.ErrOutcomeUnknown // what those who joined hear if it panics
+	err := errPanicked // what those who joined get if it panics
 	defer func() {
 		if e.answer = err; err != nil && !e.unsure {
 			e.s.backlog.leave(e)

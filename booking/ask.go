@@ -37,7 +37,7 @@ func refusalOf(err error) (refusal, bool) {
 }
 
 // meaning is what a refusal of Redis means, if it is not an error: one of these.
-// None at all: Redis was behind, and is told with the next deduction.
+// None of them: Redis is of an older epoch, which the next deduction finds.
 type meaning struct {
 	existing *order.Outcome // the order is there already
 	renewed  bool           // Redis was not up to date, and is now
@@ -68,10 +68,11 @@ func (a *attempt) ask(ctx context.Context, u int, r refusal) (meaning, error) {
 	if err := a.refusedToo(u, r, found, used); err != nil {
 		return meaning{}, err
 	}
+	if c.Epoch > r.epoch {
+		return meaning{}, nil // Redis is behind, as the next deduction finds: it knows of c now
+	}
 	m := meaning{inFlight: r.inFlight(unit, c, used)}
 	switch {
-	case c.Epoch > r.epoch:
-		// Redis is behind, as the next deduction will find: it knows of c now.
 	case c.Epoch < r.epoch || c.Version < r.version:
 		m.renewed = true
 		return m, a.s.reload(ctx, unit.SKU, c.Epoch, "they are ahead of Postgres")

@@ -27,10 +27,14 @@ type attempt struct {
 	held []inventory.Deduction
 	one  [1]inventory.Deduction // where held is, of most orders
 
+	// sent: Redis or Postgres was sent something that takes units.
+	sent bool
+
 	// inDoubt: a commit was sent whose outcome is unknown, so it may land at
 	// any later time. Then nothing is given back: first a fence must be written,
-	// by the sweep or before a refusal.
+	// by the sweep or before a refusal. doubt is why it is unknown.
 	inDoubt bool
+	doubt   error
 	// doubtful are the deductions that such commits would consume, and
 	// doubtfulDirect says that one had none, so that nothing can fence it.
 	doubtful       []inventory.Deduction
@@ -60,6 +64,8 @@ const (
 	// can't be booked twice.
 	maxResends = 3
 )
+
+var errPanicked = fmt.Errorf("%w: the call that carried it out in this process panicked", order.ErrOutcomeUnknown)
 
 var errDead = fmt.Errorf("%w: the SKUs were rebuilt, or swept, %d times before the commit", inventory.ErrUnavailable, maxAgain)
 
@@ -226,24 +232,32 @@ func (a *attempt) commit(ctx context.Context, deductions []inventory.Deduction) 
 	for resends := 0; ; resends++ {
 		outcome, err := a.s.lane(&a.order).Do(ctx, a.commitOf(deductions))
 		for err == nil && outcome.Verdict == order.VerdictReopening {
+			a.sent = true
 			if !pause(ctx, outcome.Wait) {
 				return outcome, ctx.Err()
 			}
 			outcome, err = a.s.lane(&a.order).Do(ctx, a.commitOf(deductions))
 		}
-		if err == nil {
-			return outcome, nil
+		if errors.Is(err, gather.ErrNotSent) {
+			return outcome, err
 		}
-		if errors.Is(err, gather.ErrNotSent) || errors.Is(err, order.ErrUnavailable) && !errors.Is(err, order.ErrOutcomeUnknown) {
-			return outcome, err // nothing was stored, and nothing will be by this
+		a.sent = true
+		if err == nil || storedNothing(err) {
+			return outcome, err
 		}
-		a.inDoubt = true
+		a.inDoubt, a.doubt = true, err
 		a.doubtful = append(a.doubtful, thoseThere(deductions)...)
 		a.doubtfulDirect = a.doubtfulDirect || deductions == nil
 		if resends == maxResends || a.s.postgres.cut() || !pause(ctx, time.Duration(1+resends)*50*time.Millisecond) {
 			return outcome, err
 		}
 	}
+}
+
+// storedNothing reports whether an error of a Store's method is its word that nothing was
+// changed, and that nothing will be by this call.
+func storedNothing(err error) bool {
+	return isDefinite(err) || errors.Is(err, order.ErrUnavailable) && !errors.Is(err, order.ErrOutcomeUnknown)
 }
 
 // deductions are what the order would consume: none at all if it has none.

@@ -64,6 +64,7 @@ func (r Request) order() (order.Order, error) {
 //	inventory.ErrInvalid          a bound is broken (*inventory.InvalidError)
 //	order.ErrNotMigrated          call order.Migrate
 //	order.ErrNewerSchema          a newer build migrated the database: bring this program up to date
+//	ErrNotSent                    the context ended before anything was sent: this call did nothing
 //	order.ErrOutcomeUnknown       any other error: ask again with the same ID
 //
 // After those marked "a refusal" nothing is taken, and the same ID may be tried
@@ -103,6 +104,10 @@ func (s *Service) take(ctx context.Context, request Request, ttl time.Duration) 
 	if len(o.Lines) == 1 {
 		o.Lines = slices.Clone(o.Lines)
 	}
+	if err := sendable(ctx); err != nil {
+		return order.Order{}, err
+	}
+	caller := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	for {
@@ -110,7 +115,7 @@ func (s *Service) take(ctx context.Context, request Request, ttl time.Duration) 
 		first, done := s.joins.join(a)
 		if first == nil {
 			booked, err := a.carryOut(ctx)
-			return booked, unknown(err)
+			return booked, a.unknown(caller, err)
 		}
 		// A second click joins the first one.
 		select {
@@ -130,7 +135,7 @@ func (s *Service) take(ctx context.Context, request Request, ttl time.Duration) 
 func (a *attempt) carryOut(ctx context.Context) (booked order.Order, err error) {
 	a.s.inHand.enter()
 	defer a.s.inHand.leave()
-	err = order.ErrOutcomeUnknown // what those who joined hear if it panics
+	err = errPanicked // what those who joined get if it panics
 	defer func() { a.s.joins.leave(a, booked, err) }()
 	booked, err = a.run(ctx)
 	return booked, err

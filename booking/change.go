@@ -93,6 +93,10 @@ func (s *Service) change(ctx context.Context, change order.Change) (order.Order,
 	if err := change.Check(); err != nil {
 		return order.Order{}, err
 	}
+	if err := sendable(ctx); err != nil {
+		return order.Order{}, err
+	}
+	caller := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	var busy error
@@ -102,7 +106,7 @@ func (s *Service) change(ctx context.Context, change order.Change) (order.Order,
 		case busy != nil && errors.Is(err, gather.ErrNotSent):
 			return order.Order{}, busy // that is all that we know
 		case err != nil:
-			return order.Order{}, unknown(err)
+			return order.Order{}, unknownOf(caller, err)
 		case !errors.Is(changed.Err, order.ErrBusy):
 			return changed.Order, unknown(changed.Err)
 		}

@@ -1,10 +1,12 @@
 package booking
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
+	"github.com/lastunit/lastunit/internal/gather"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -48,8 +50,9 @@ func (a *attempt) attemptName() string {
 }
 
 const (
-	// patience is how long a booking waits for units in flight to come back
-	// before it says "try again".
+	// patience is how long a booking waits for units that are in flight to come back,
+	// before it returns inventory.ErrTryAgain. Time in which it waits for anything
+	// else, such as a rebuild, does not count: only the deadline bounds that.
 	patience  = 250 * time.Millisecond
 	firstWait = 2 * time.Millisecond
 	maxWait   = 32 * time.Millisecond
@@ -67,8 +70,10 @@ const (
 // date, and where the units are in flight it waits for them, both in bounds.
 func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error) {
 	unit := a.units[u]
-	began, wait := time.Now(), firstWait
-	var lookedAt int64 // the epoch that Redis does not have yet
+	wait := firstWait
+	var inFlightSince time.Time // all answers since then were that the units are in flight; zero for none
+	var reopening time.Duration // waited for units that came back and were kept
+	var lookedAt int64          // the epoch that Redis does not have yet
 	var looks int
 	cleared := false // Postgres found the sale open, whatever Redis's clock says
 	for renewals := 0; ; {
@@ -79,6 +84,7 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 		var d inventory.Deduction
 		err = a.s.askRedis(ctx, unit.SKU, func(ctx context.Context) (err error) {
 			d, err = a.s.config.Inventory.Deduct(ctx, a.requestOf(unit, k, cleared))
+			a.sent = a.sent || !errors.Is(err, gather.ErrNotSent)
 			return err
 		})
 		if err == nil {
@@ -86,14 +92,16 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 			a.held[u] = d
 			return nil, nil
 		}
-		var reopening *inventory.ReopeningError
-		if errors.As(err, &reopening) {
-			if time.Since(began) >= 2*patience {
+		var kept *inventory.ReopeningError
+		if errors.As(err, &kept) {
+			if reopening >= 2*patience {
 				return nil, err // it is sold out again and again
 			}
-			if !pause(ctx, reopening.Wait) {
+			if !pause(ctx, kept.Wait) {
 				return nil, ctx.Err()
 			}
+			reopening += kept.Wait
+			inFlightSince = time.Time{}
 			continue
 		}
 		renewed := false
@@ -124,14 +132,18 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 			renewed, inFlight = meaning.renewed || meaning.cleared, meaning.inFlight
 		}
 		if renewed {
-			if renewals++; renewals <= maxRenewals {
-				continue
+			if renewals++; renewals > maxRenewals {
+				return nil, cmp.Or(inFlight, err)
 			}
-			if inFlight == nil {
-				return nil, err
-			}
+			inFlightSince = time.Time{}
+			continue
 		}
-		if inFlight != nil && (renewed || time.Since(began) >= patience) {
+		switch {
+		case inFlight == nil:
+			inFlightSince = time.Time{}
+		case inFlightSince.IsZero():
+			inFlightSince = time.Now()
+		case time.Since(inFlightSince) >= patience:
 			return nil, inFlight
 		}
 		if !pause(ctx, wait) {

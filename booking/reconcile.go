@@ -35,7 +35,7 @@ const (
 // of a cluster does not answer, its SKUs are passed over, and the differences of all
 // others come beside the error.
 func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]Difference, error) {
-	if err := mode.check(); err != nil {
+	if err := mode.check(ctx); err != nil {
 		return nil, err
 	}
 	for _, sku := range skus {
@@ -59,7 +59,7 @@ func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]D
 
 // ReconcileAll is Reconcile for all SKUs.
 func (s *Service) ReconcileAll(ctx context.Context, mode Mode) ([]Difference, error) {
-	if err := mode.check(); err != nil {
+	if err := mode.check(ctx); err != nil {
 		return nil, err
 	}
 	tallies, err := s.config.Orders.TallyAll(ctx)
@@ -69,11 +69,14 @@ func (s *Service) ReconcileAll(ctx context.Context, mode Mode) ([]Difference, er
 	return s.reconcile(ctx, mode, tallies)
 }
 
-func (mode Mode) check() error {
-	if mode != DryRun && mode != Repair {
-		return &inventory.InvalidError{Field: "mode", Reason: "is neither DryRun nor Repair"}
+func (mode Mode) check(ctx context.Context) error {
+	switch mode {
+	case DryRun:
+		return nil
+	case Repair:
+		return sendable(ctx)
 	}
-	return nil
+	return &inventory.InvalidError{Field: "mode", Reason: "is neither DryRun nor Repair"}
 }
 
 // reconcile compares the two sides of SKUs, of which Postgres has these tallies.

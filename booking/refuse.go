@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/lastunit/lastunit/internal/gather"
@@ -19,7 +20,7 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 		return order.Order{}, refusal
 	}
 	if a.doubtfulDirect {
-		return order.Order{}, order.ErrOutcomeUnknown
+		return order.Order{}, a.stillInDoubt(refusal)
 	}
 	if a.s.direct() {
 		a.rivalled = false // the commit that was refused has looked for the ID
@@ -33,7 +34,8 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 	}
 	for round := 0; a.rivalled || len(a.doubtful) > 0 || own != nil; round++ {
 		if round > maxRivals {
-			return order.Order{}, order.ErrOutcomeUnknown
+			return order.Order{}, fmt.Errorf("%w: other attempts at order %q came up %d times while it was refused: %v",
+				order.ErrOutcomeUnknown, a.order.ID, round, refusal)
 		}
 		var others []inventory.Deduction
 		var accepted []*acceptance
@@ -78,6 +80,12 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 	}
 	a.giveBack(ctx, a.held...)
 	return order.Order{}, refusal
+}
+
+// stillInDoubt is the error if a commit may still land that nothing can fence. Its text has
+// the refusal, its chain has not: that one is not definite.
+func (a *attempt) stillInDoubt(refusal error) error {
+	return fmt.Errorf("%w; asked again, it is refused, which a commit on its way may belie: %v", unknown(a.doubt), refusal)
 }
 
 // maxRivals bounds how often a refusal looks for rivals, after it found some.

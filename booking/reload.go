@@ -17,11 +17,14 @@ import (
 // does it by itself where it notices a loss. Without an Inventory there is nothing
 // to do. It fails with order.ErrUnknownSKU.
 func (s *Service) Rebuild(ctx context.Context, sku string) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
 	if err := inventory.CheckID("sku", sku); err != nil {
 		return err
 	}
+	if err := sendable(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
 	c, err := s.counters(ctx, sku)
 	if err == nil {
 		err = s.reload(ctx, sku, c.Epoch, "asked to")

@@ -17,11 +17,15 @@ import (
 // the call is made, the new ones neither. A pool that is not there is
 // order.ErrUnknownSKU.
 func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
+	if err := sendable(ctx); err != nil {
+		return err
+	}
+	caller := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	counters, made, err := s.config.Orders.PutOnSale(ctx, items...)
 	if err != nil {
-		return unknown(err)
+		return unknownOf(caller, err)
 	}
 	s.shelf.observeCounters(counters...)
 	var fresh, there []order.Counters
@@ -165,11 +169,15 @@ func (s *Service) setPaused(ctx context.Context, sku string, paused bool) error 
 
 // alter changes a SKU in Postgres and lets Redis have what comes of it.
 func (s *Service) alter(ctx context.Context, change func(context.Context) (order.Counters, error)) error {
+	if err := sendable(ctx); err != nil {
+		return err
+	}
+	caller := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	counters, err := change(ctx)
 	if err != nil {
-		return unknown(err)
+		return unknownOf(caller, err)
 	}
 	s.bring(ctx, counters)
 	return nil

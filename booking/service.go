@@ -109,9 +109,9 @@ type Config struct {
 // carried out, may still be, or not at all. Ask again with the same arguments, and
 // alert on it if it lasts. The cause is kept: inventory.ErrUnavailable,
 // order.ErrUnavailable, inventory.ErrNotLoaded, context.DeadlineExceeded; the package's
-// documentation lists what may be behind it. A context that had ended before anything
-// was sent is order.ErrOutcomeUnknown too: errors.Is(err, context.Canceled) tells.
-// Order, Orders, Stock, Stocks, Movements, Feed and Lookup change nothing: they say
+// documentation lists what may be behind it. ErrNotSent if the context ended before anything
+// was sent: this call did nothing.
+// Order, Orders, Stock, Stocks, Movements, Feed and Lookup change nothing: they return
 // order.ErrUnavailable. order.ErrNotMigrated if the database has no tables,
 // order.ErrNewerSchema if they are of another format.
 type Service struct {
@@ -281,7 +281,7 @@ var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid, inventory.ErrLimitExceeded,
 	inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused,
 	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrRefused, order.ErrHoldExpired, ErrOverloaded, order.ErrBusy, order.ErrNotFound,
-	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated, order.ErrNewerSchema,
+	order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrRejected, order.ErrNotMigrated, order.ErrNewerSchema, ErrNotSent,
 }
 
 // unknown makes every error that is not definite an order.ErrOutcomeUnknown,

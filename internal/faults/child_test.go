@@ -112,7 +112,7 @@ func (j job) ask(shop *booking.Service, i int) (again bool) {
 		line.Said = saidBooked
 	case errors.Is(err, inventory.ErrSoldOut):
 		line.Said = saidRefused
-	case errors.Is(err, order.ErrOutcomeUnknown):
+	case errors.Is(err, order.ErrOutcomeUnknown), errors.Is(err, booking.ErrNotSent):
 		line.Said = saidUnknown
 	case errors.Is(err, inventory.ErrTryAgain):
 		line.Said = saidAgain

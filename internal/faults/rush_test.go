@@ -32,7 +32,8 @@ func (s *sale) ask(shop *booking.Service, r booking.Request, buy buy) (order.Ord
 		ctx, cancel := context.WithTimeout(context.Background(), oneTry)
 		o, err := buy(ctx, shop, r)
 		cancel()
-		again := errors.Is(err, inventory.ErrTryAgain) || errors.Is(err, order.ErrOutcomeUnknown) || errors.Is(err, booking.ErrOverloaded)
+		again := errors.Is(err, inventory.ErrTryAgain) || errors.Is(err, order.ErrOutcomeUnknown) ||
+			errors.Is(err, booking.ErrOverloaded) || errors.Is(err, booking.ErrNotSent)
 		s.told.call(err)
 		switch {
 		case err == nil:

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 
+	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -60,7 +61,7 @@ func (told *told) call(err error) {
 	defer told.mu.Unlock()
 	told.asked++
 	switch {
-	case errors.Is(err, order.ErrOutcomeUnknown):
+	case errors.Is(err, order.ErrOutcomeUnknown), errors.Is(err, booking.ErrNotSent):
 		told.inDoubt++
 	case errors.Is(err, inventory.ErrTryAgain):
 		told.again++

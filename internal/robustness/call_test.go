@@ -141,6 +141,7 @@ func outcomeOf(v verb, err error) outcome {
 		outcome outcome
 	}{
 		{order.ErrOutcomeUnknown, unknown}, // first, as it may have any of the others for its cause
+		{booking.ErrNotSent, nothing},      // likewise
 		{booking.ErrPending, unknown},
 		{order.ErrRefused, refused}, // is also the error of the reason
 		{inventory.ErrSoldOut, soldOut},

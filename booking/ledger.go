@@ -24,9 +24,14 @@ func (s *Service) Movements(ctx context.Context, sku string, after int64, limit 
 // cursor was not kept. No movements means that there are none at the moment: ask
 // again after a while.
 //
-// An order has a movement for each SKU that it takes units of, pools too: who
-// sends a mail for each order goes by OrderID. Let one reader at a time use a
-// cursor; it has an entry for each SKU that it has seen.
+// An order has a movement for each SKU that it takes units of, pools too: a reader
+// that sends a mail for each order goes by OrderID. Let one reader at a time use a
+// cursor.
+//
+// It fails with order.ErrUnknownCursor (*order.CursorError) if the cursor is of
+// another database, or beyond the end of the feed: the database was made anew, or
+// restored from a backup. The error's documentation has what to do. A restored
+// database that has sold on past the cursor meanwhile is not noticed.
 func (s *Service) Feed(ctx context.Context, after order.Cursor, limit int) ([]order.Movement, order.Cursor, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()

@@ -151,7 +151,7 @@ func (w *lifeWalk) audit(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.feedFrom(ctx, shop, w.cursors[0], 1000); err != nil {
+	if err := w.feedFrom(ctx, shop, w.feeds[0], 1000); err != nil {
 		return err
 	}
 	return w.becomesExact(ctx, shop)

@@ -3,6 +3,7 @@ package booking_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing/synctest"
@@ -616,22 +617,29 @@ func (w *lifeWalk) sameMovement(got, want order.Movement) bool {
 	return got == want && at.Equal(want.At)
 }
 
-// feed reads all movements beyond a cursor from earlier.
-func (w *lifeWalk) feed(ctx context.Context, shop *booking.Service) error {
-	return w.feedFrom(ctx, shop, one(w, w.cursors...), 1+w.random.IntN(12))
+// feedPlace is where the feed was read to, and how many movements of each SKU had come
+// by then.
+type feedPlace struct {
+	cursor order.Cursor
+	read   map[string]int64
 }
 
-func (w *lifeWalk) feedFrom(ctx context.Context, shop *booking.Service, cursor order.Cursor, limit int) error {
-	w.log("feed after %v, by %d", cursor, limit)
+// feed reads all movements beyond a cursor from earlier.
+func (w *lifeWalk) feed(ctx context.Context, shop *booking.Service) error {
+	return w.feedFrom(ctx, shop, one(w, w.feeds...), 1+w.random.IntN(12))
+}
+
+func (w *lifeWalk) feedFrom(ctx context.Context, shop *booking.Service, from feedPlace, limit int) error {
+	w.log("feed after %v, by %d", from.cursor, limit)
 	if w.real {
 		limit = max(limit, 100)
 	}
-	got := make(map[string]int64)
-	for sku, number := range cursor {
-		got[sku] = number
+	at := feedPlace{from.cursor, maps.Clone(from.read)}
+	if at.read == nil {
+		at.read = make(map[string]int64)
 	}
 	for {
-		movements, next, err := shop.Feed(ctx, cursor, limit)
+		movements, next, err := shop.Feed(ctx, at.cursor, limit)
 		if err != nil {
 			return err
 		}
@@ -643,24 +651,33 @@ func (w *lifeWalk) feedFrom(ctx context.Context, shop *booking.Service, cursor o
 			if w.real && s == nil {
 				continue // of an earlier walk
 			}
-			n := got[movement.SKU]
+			n := at.read[movement.SKU]
 			if s == nil || n >= int64(len(s.moved)) || !w.sameMovement(movement, s.moved[n]) {
 				return fmt.Errorf("the feed has %+v after movement %d", movement, n)
 			}
-			got[movement.SKU] = n + 1
-			if next[movement.SKU] < n+1 {
-				return fmt.Errorf("the feed's cursor is %v after %+v", next, movement)
-			}
+			at.read[movement.SKU] = n + 1
 		}
-		cursor = next
-		if w.cursors = append(w.cursors, next); len(movements) == 0 {
+		if moved := beyond(next) - beyond(at.cursor); moved != int64(len(movements)) {
+			return fmt.Errorf("the feed's cursor moved by %d, from %v to %v, with %d movements", moved, at.cursor, next, len(movements))
+		}
+		at.cursor = next
+		w.feeds = append(w.feeds, feedPlace{next, maps.Clone(at.read)})
+		if len(movements) == 0 {
 			break
 		}
 	}
 	for _, sku := range w.model.names() {
-		if moved := int64(len(w.model.skus[sku].moved)); got[sku] != moved || cursor[sku] != moved {
-			return fmt.Errorf("the feed ends at %v, want %d of %s", cursor, moved, sku)
+		if moved := int64(len(w.model.skus[sku].moved)); at.read[sku] != moved {
+			return fmt.Errorf("the feed ends after %d movements of %s, want %d", at.read[sku], sku, moved)
 		}
 	}
 	return nil
+}
+
+// beyond is how many movements a cursor is beyond.
+func beyond(cursor order.Cursor) (sum int64) {
+	for _, position := range cursor.Positions {
+		sum += position
+	}
+	return sum
 }

@@ -70,16 +70,16 @@ func TestLifeReal(t *testing.T) {
 				t.Parallel()
 				s := at(t, servertest.SharedRedis(t).Client(t),
 					order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
-				cursor, names := order.Cursor(nil), 0
+				begin, names := feedPlace{}, 0
 				play := func(seed uint64, steps []uint64) (int, error) {
 					w := newLife(seed, &redisLoss{
 						InventoryRepository: s.inventory, client: s.client, prefix: s.prefix, saved: make(map[string]map[string]string),
 					})
 					names++
 					w.orders, w.prefix, w.real = s.orders, fmt.Sprintf("%d-%d-", worker, names), true
-					w.cursors = []order.Cursor{cursor}
+					w.feeds = []feedPlace{{cursor: begin.cursor}}
 					n, err := w.outcome(w.play(steps))
-					cursor = w.cursors[len(w.cursors)-1]
+					begin = w.feeds[len(w.feeds)-1]
 					return n, err
 				}
 				for i := next.Add(1) - 1; i < walks && !t.Failed(); i = next.Add(1) - 1 {
@@ -177,7 +177,7 @@ type lifeWalk struct {
 	asked    []lifeAsk
 	adjusted []order.Adjustment
 	items    [][]order.Item
-	cursors  []order.Cursor
+	feeds    []feedPlace          // where it was read to
 	left     map[string]int64     // units of each SKU
 	compared map[string]int       // movements of a SKU that were compared
 	dirty    map[string]time.Time // when SKUs lost something in Redis
@@ -217,7 +217,7 @@ const (
 func newLife(seed uint64, fast losing) *lifeWalk {
 	w := &lifeWalk{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 0)), fast: fast, model: newLifeModel(), began: time.Now(),
-		compared: make(map[string]int), left: make(map[string]int64), dirty: make(map[string]time.Time), cursors: []order.Cursor{nil},
+		compared: make(map[string]int), left: make(map[string]int64), dirty: make(map[string]time.Time), feeds: []feedPlace{{}},
 	}
 	w.passed = w.began
 	w.settled = w.random.IntN(2) == 0

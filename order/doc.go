@@ -29,6 +29,8 @@
 //	GRANT SELECT, UPDATE (ledger) ON lastunit.store TO shop;
 //	GRANT SELECT, INSERT, UPDATE ON lastunit.skus, lastunit.orders TO shop;
 //	GRANT SELECT, INSERT ON lastunit.adjustments, lastunit.movement_batches TO shop;
+//	GRANT SELECT, UPDATE ON lastunit.feed TO shop;
+//	GRANT SELECT, INSERT ON lastunit.feed_entries TO shop;
 //	GRANT SELECT, INSERT, DELETE ON lastunit.fences TO shop;
 //	GRANT SELECT, UPDATE ON lastunit.partitions TO shop;
 //

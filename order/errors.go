@@ -41,6 +41,13 @@ var (
 	// or window, which can be changed, or with other draws, which can't.
 	ErrAlreadyOnSale = errors.New("already on sale")
 
+	// ErrUnknownCursor says that a cursor is none of this feed, or lies beyond its end:
+	// it is of another database, or the database was restored from a backup, or made
+	// anew. Movements that the reader has may be gone, and their numbers be those of
+	// others now. Compare what was made of them with the orders (Store.Orders), then
+	// begin anew with the zero Cursor. CursorError has the details.
+	ErrUnknownCursor = errors.New("unknown cursor")
+
 	// ErrOutcomeUnknown says that the call may have been carried out, may still
 	// be, or not at all. Ask again with the same order ID, or whatever the
 	// arguments were: what was done is not done twice.

@@ -2,7 +2,6 @@ package order
 
 import (
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/lastunit/lastunit/inventory"
@@ -47,38 +46,8 @@ type Movement struct {
 	At        time.Time    `json:"at"`
 }
 
-// Cursor is how far a reader of the feed has come: for each SKU the number of
-// the last movement that it needn't see again. The zero Cursor is the beginning.
-// It is meant to be kept, as JSON for instance, with what the reader makes of
-// the movements.
-type Cursor map[string]int64
-
 // MaxMovements bounds the movements that are read at once.
 const MaxMovements = 10_000
-
-// after is the cursor beyond these movements.
-func (c Cursor) after(movements []Movement) Cursor {
-	next := maps.Clone(c)
-	if next == nil {
-		next = make(Cursor)
-	}
-	for _, m := range movements {
-		next[m.SKU] = max(next[m.SKU], m.Number)
-	}
-	return next
-}
-
-func (c Cursor) check() error {
-	for sku, number := range c {
-		if err := inventory.CheckID("after: the SKU", sku); err != nil {
-			return err
-		}
-		if number < 0 {
-			return &inventory.InvalidError{Field: fmt.Sprintf("after[%q]", sku), Reason: fmt.Sprintf("is %d, want 0 or more", number)}
-		}
-	}
-	return nil
-}
 
 func checkMovements(after int64, limit int) error {
 	if after < 0 {

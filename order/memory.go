@@ -29,8 +29,9 @@ type Memory struct {
 	has         map[share]int64      // units in live orders of each customer
 	adjustments map[string]Adjustment
 	fences      map[fence]bool
-	ledger      bool       // movements are written
-	movements   []Movement // of all SKUs, in the order in which things happened
+	ledger      bool              // movements are written
+	movements   []Movement        // of all SKUs, in the order in which things happened
+	feed        [Partitions][]int // where those of each partition are in movements, by their positions
 	claimed     [Partitions]time.Time
 }
 

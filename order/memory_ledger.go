@@ -2,6 +2,7 @@ package order
 
 import (
 	"context"
+	"slices"
 
 	"github.com/lastunit/lastunit/inventory"
 )
@@ -12,6 +13,8 @@ func (m *Memory) move(s *memorySKU, movement Movement) {
 		return
 	}
 	s.moved = append(s.moved, len(m.movements))
+	p := partitionOf(s.SKU)
+	m.feed[p] = append(m.feed[p], len(m.movements))
 	movement.SKU, movement.Number = s.SKU, int64(len(s.moved))
 	m.movements = append(m.movements, movement)
 }
@@ -103,27 +106,46 @@ func (m *Memory) Movements(ctx context.Context, sku string, after int64, limit i
 	return movements, nil
 }
 
-// Feed implements Store. It looks at every movement, from the oldest on: so no
-// SKU is left behind, and each keeps its order.
+// Feed implements Store. The oldest movements come first.
 func (m *Memory) Feed(ctx context.Context, after Cursor, limit int) ([]Movement, Cursor, error) {
 	if err := after.check(); err != nil {
-		return nil, nil, err
+		return nil, Cursor{}, err
 	}
 	if err := checkMovements(0, limit); err != nil {
-		return nil, nil, err
+		return nil, Cursor{}, err
 	}
 	if err := m.enter(ctx); err != nil {
-		return nil, nil, err
+		return nil, Cursor{}, err
 	}
 	defer m.mu.Unlock()
-	var movements []Movement
-	for _, movement := range m.movements {
-		if len(movements) == limit {
-			break
-		}
-		if movement.Number > after[movement.SKU] {
-			movements = append(movements, movement)
+	if err := m.checkCursor(after); err != nil {
+		return nil, Cursor{}, err
+	}
+	next := after
+	next.Store = m.id
+	var news []int // indexes into m.movements
+	for p, moved := range m.feed {
+		from := after.Positions[p]
+		news = append(news, moved[from:min(from+int64(limit), int64(len(moved)))]...)
+	}
+	slices.Sort(news)
+	movements := make([]Movement, min(limit, len(news)))
+	for n := range movements {
+		movements[n] = m.movements[news[n]]
+		next.Positions[partitionOf(movements[n].SKU)]++
+	}
+	return movements, next, nil
+}
+
+// checkCursor is the CursorError of a cursor that is none of this feed.
+func (m *Memory) checkCursor(c Cursor) error {
+	if c.Store != "" && c.Store != m.id {
+		return &CursorError{Store: m.id, Of: c.Store}
+	}
+	for p, moved := range m.feed {
+		if end := int64(len(moved)); c.Positions[p] > end {
+			return &CursorError{Store: m.id, Of: c.Store, Partition: p, Position: c.Positions[p], End: end}
 		}
 	}
-	return movements, after.after(movements), nil
+	return nil
 }

@@ -132,7 +132,7 @@ func TestNotMigrated(t *testing.T) {
 			"Due":       func() error { _, err := store.Due(ctx, time.Hour, 1); return err },
 			"Uncounted": func() error { _, err := store.Uncounted(ctx, 1); return err },
 			"Movements": func() error { _, err := store.Movements(ctx, "floor", 0, 1); return err },
-			"Feed":      func() error { _, _, err := store.Feed(ctx, nil, 1); return err },
+			"Feed":      func() error { _, _, err := store.Feed(ctx, order.Cursor{}, 1); return err },
 			"Fence": func() error {
 				_, _, err := store.Fence(ctx, []inventory.Deduction{{SKU: "floor", OrderID: "1", Epoch: 1, Seq: 1}})
 				return err

@@ -193,12 +193,12 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 }
 
 // waitedForAnOrder says whether a batch that had not looked its IDs up gave up waiting
-// for a lock that was none of a SKU's: probably one of the orders is there, and
-// somebody's transaction has changed it.
+// for a lock that was none of a SKU's or the feed's: probably one of the orders is
+// there, and somebody's transaction has changed it.
 func waitedForAnOrder(err error) bool {
 	var answer *pgconn.PgError
 	return errors.As(err, &answer) && answer.Code == "55P03" &&
-		!strings.Contains(answer.Where, `"skus"`)
+		!strings.Contains(answer.Where, `"skus"`) && !strings.Contains(answer.Where, `"feed"`)
 }
 
 // refused makes the outcome of an order that was not booked because of one of

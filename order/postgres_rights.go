@@ -55,6 +55,10 @@ var rights = []right{
 	{"INSERT", "adjustments", ""},
 	{"SELECT", "movement_batches", ""},
 	{"INSERT", "movement_batches", ""},
+	{"SELECT", "feed", ""},
+	{"UPDATE", "feed", ""},
+	{"SELECT", "feed_entries", ""},
+	{"INSERT", "feed_entries", ""},
 	{"SELECT", "fences", ""},
 	{"INSERT", "fences", ""},
 	{"DELETE", "fences", ""},
@@ -188,11 +192,16 @@ func (d difference) finding() inventory.Finding {
 }
 
 // missing is for something that Migrate makes. Where it has recorded that it did, it
-// does nothing any more.
+// does nothing any more. Where migrations are still to be run, it is probably theirs.
 func (p *Postgres) missing(ctx context.Context, what string, files []migration) inventory.Findings {
 	found := notMigratedFinding(what, "missing")
 	rows, err := readRecorded(ctx, p.pool)
 	version := versionOf(rows)
+	if err == nil && version > 0 && version < len(files) {
+		if differ, err := p.checkBuild(ctx, files); err == nil {
+			return differ
+		}
+	}
 	switch {
 	case err != nil || version < len(files):
 	case version > len(files):

@@ -27,7 +27,7 @@ type pair struct {
 	prefix string
 	epochs map[string][]int64      // the store's, by the model's
 	shape  map[string][]order.Line // what each SKU draws on, when it is put on sale
-	cursor order.Cursor
+	places []place                 // where the feed was
 }
 
 var (
@@ -353,31 +353,46 @@ func (p *pair) movements(t *rapid.T) {
 	p.NoError(err)
 	p.Equal(all[after:min(after+limit, len(all))], append(all[:0:0], page...))
 
-	_, cursor, err := p.store.Feed(context.Background(), p.cursor, order.MaxMovements) // what other runs have moved
-	for p.NoError(err); len(cursor) > 0 && cursor[sku] < int64(len(all)); p.NoError(err) {
-		_, cursor, err = p.store.Feed(context.Background(), cursor, order.MaxMovements)
+	if len(p.places) == 0 {
+		p.feed(place{}, order.MaxMovements) // what other runs have moved too
 	}
-	p.cursor = cursor
-	if len(all) == 0 {
-		return
-	}
-	back := maps.Clone(cursor)
-	back[sku] = int64(after)
-	var fed []order.Movement
-	for {
-		page, next, err := p.store.Feed(context.Background(), back, limit)
+	from := rapid.SampledFrom(p.places).Draw(t, "from")
+	fed := p.feed(from, limit)
+	for _, sku := range []string{"a", "b", "c"} {
+		all, err := p.store.Movements(context.Background(), p.prefix+sku, 0, order.MaxMovements)
 		p.NoError(err)
-		if len(page) == 0 {
-			break
+		p.Equal(all[from.read[sku]:], append(all[:0:0], fed[sku]...))
+	}
+}
+
+// place is where the feed was, and how many movements of each SKU had been read there.
+type place struct {
+	cursor order.Cursor
+	read   map[string]int
+}
+
+// feed reads the feed from a place to its end. It notes the last places.
+func (p *pair) feed(from place, limit int) map[string][]order.Movement {
+	fed := make(map[string][]order.Movement)
+	for at := from; ; {
+		page, next, err := p.store.Feed(context.Background(), at.cursor, limit)
+		p.NoError(err)
+		at = place{next, maps.Clone(at.read)}
+		if at.read == nil {
+			at.read = make(map[string]int)
 		}
 		for _, m := range page {
-			if m.SKU == sku {
-				fed = append(fed, m)
+			if sku, ours := strings.CutPrefix(m.SKU, p.prefix); ours {
+				fed[sku] = append(fed[sku], m)
+				at.read[sku]++
 			}
 		}
-		back = next
+		p.places = append(p.places, at)
+		p.places = p.places[max(0, len(p.places)-10):]
+		if len(page) == 0 {
+			return fed
+		}
 	}
-	p.Equal(all[after:], append(all[:0:0], fed...))
 }
 
 // check compares the books.

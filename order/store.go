@@ -153,9 +153,11 @@ type Store interface {
 
 	// Feed returns up to limit movements of any SKUs beyond a Cursor, and the
 	// Cursor beyond these. For each SKU it misses none and keeps their order; which
-	// SKU comes first is open, but none is left behind for long. Who asks again
-	// with the same Cursor gets the same movements, and maybe more. Fewer than
-	// limit may come while there are more; none means that there are none.
+	// SKU comes first is open, but none is left behind for long. To ask again
+	// with the same Cursor returns the same movements, and maybe more. Fewer than
+	// limit may come while there are more; none means that there are none. What it
+	// costs does not depend on how many SKUs have no news. It fails with
+	// ErrUnknownCursor if the Cursor is of another Store, or beyond the end.
 	Feed(ctx context.Context, after Cursor, limit int) ([]Movement, Cursor, error)
 
 	// SetLedger switches the writing of movements on or off, for all SKUs. A new

@@ -175,6 +175,9 @@ func useAll(store order.Store, of order.Counters, n int64) error {
 	if _, err := store.Movements(ctx, of.SKU, 0, 1); err != nil {
 		return err
 	}
+	if _, _, err := store.Feed(ctx, order.Cursor{}, 1); err != nil {
+		return err
+	}
 	_, err := store.Claim(ctx, 1, 1)
 	return err
 }

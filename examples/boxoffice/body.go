@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// maxBody is enough for an order of order.MaxLines lines.
+	// maxBody is enough for an order of order.MaxLines lines, and for a cursor of the feed.
 	maxBody = 64 << 10
 
-	// maxLargeBody is enough for order.MaxItems events, in a CSV file or in the
-	// cursor of a feed, with IDs of the greatest length.
+	// maxLargeBody is enough for order.MaxItems events in a CSV file, with IDs of the
+	// greatest length.
 	maxLargeBody = 4 << 20
 )
 
@@ -99,7 +99,10 @@ func (n *nullable[T]) UnmarshalJSON(text []byte) error {
 // badJSON says what is wrong in the client's words, not in Go's.
 func badJSON(err error) error {
 	var wrongType *json.UnmarshalTypeError
+	var invalid *inventory.InvalidError
 	switch {
+	case errors.As(err, &invalid): // of a value that reads itself
+		return invalid
 	case errors.As(err, &wrongType):
 		field := wrongType.Field
 		if field == "" {

@@ -138,6 +138,8 @@ func kind(r *http.Request, err error) *problem {
 		return p
 	case errors.Is(err, order.ErrNotFound):
 		return &problem{status: http.StatusNotFound, Code: "not_found"}
+	case errors.Is(err, order.ErrUnknownCursor):
+		return &problem{status: http.StatusConflict, Code: "unknown_cursor", Field: "after"}
 	case errors.Is(err, order.ErrIdempotencyConflict):
 		return &problem{status: http.StatusConflict, Code: "idempotency_conflict", Message: order.ErrIdempotencyConflict.Error()}
 	case errors.Is(err, order.ErrCancelled):

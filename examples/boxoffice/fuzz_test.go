@@ -57,7 +57,7 @@ func (f *fuzzed) books() (found books) {
 	require.NoError(f.t, err)
 	require.Empty(f.t, page.Next)
 	found.Orders = page.Orders
-	found.Movements, _, err = f.on.orders.Feed(ctx, nil, order.MaxMovements)
+	found.Movements, _, err = f.on.orders.Feed(ctx, order.Cursor{}, order.MaxMovements)
 	require.NoError(f.t, err)
 	found.Tallies, err = f.on.orders.TallyAll(ctx)
 	require.NoError(f.t, err)

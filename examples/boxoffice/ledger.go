@@ -36,14 +36,14 @@ func (a *api) movements(r *http.Request) (any, error) {
 	return map[string]any{"movements": movements, "next": movements[len(movements)-1].Number}, nil
 }
 
-// feed lists what happened to all events since a cursor. It is a POST, since the
-// cursor has a number for each event.
+// feed lists what happened to all events since a cursor. It is a POST, as the cursor may
+// be long for a URL.
 func (a *api) feed(r *http.Request) (any, error) {
 	var body struct {
 		After order.Cursor `json:"after"`
 		Size  *int64       `json:"size"`
 	}
-	if err := read(r, maxLargeBody, &body); err != nil {
+	if err := read(r, maxBody, &body); err != nil {
 		return nil, err
 	}
 	size := order.DefaultPage

@@ -78,10 +78,10 @@
 // as the next "after": none is missed, whatever happens in between.
 //
 //	GET  /api/v1/events/{sku}/movements  ?after=&size=: those of one event; next is a number
-//	POST /api/v1/feed                    {"after", "size"}: those of all events; next is an object, a number for each
+//	POST /api/v1/feed                    {"after", "size"}: those of all events; next is a string
 //
 //	curl 'localhost:8080/api/v1/events/floor/movements?after=1&size=10'
-//	curl -H 'Content-Type: application/json' -d '{"after":{"floor":2,"red":1},"size":10}' localhost:8080/api/v1/feed
+//	curl -H 'Content-Type: application/json' -d '{"after":"","size":10}' localhost:8080/api/v1/feed
 //
 // # Answers
 //
@@ -102,6 +102,7 @@
 //	     refused                sku: it had been accepted, and is refused for good
 //	     idempotency_conflict   the ID was used for something else
 //	     already_on_sale        with other terms
+//	     unknown_cursor         of the feed: it is another database's, or this one was restored
 //	413  too_large
 //	415  unsupported_media_type
 //	422  rejected               by a constraint of the database

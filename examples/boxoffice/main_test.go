@@ -192,7 +192,7 @@ func (f failing) Movements(context.Context, string, int64, int) ([]order.Movemen
 }
 
 func (f failing) Feed(context.Context, order.Cursor, int) ([]order.Movement, order.Cursor, error) {
-	return nil, nil, f.err
+	return nil, order.Cursor{}, f.err
 }
 
 // within fails the test if something does not end soon.

@@ -66,7 +66,7 @@ func (f *reader) keep() {
 	for _, m := range f.read {
 		f.done[m.SKU] = append(f.done[m.SKU], m)
 	}
-	f.read, f.kept = nil, maps.Clone(f.cursor)
+	f.read, f.kept = nil, f.cursor
 }
 
 // follow reads until the context ends.
@@ -119,17 +119,14 @@ func TestReader(t *testing.T) {
 		}
 	}
 	right := func(_ context.Context, after order.Cursor, limit int) (movements []order.Movement, next order.Cursor, _ error) {
-		next = maps.Clone(after)
-		if next == nil {
-			next = order.Cursor{}
-		}
-		for sku, all := range ledger {
-			for _, m := range all[next[sku]:] {
+		next = after
+		for partition, sku := range []string{"a", "b"} {
+			for _, m := range ledger[sku][next.Positions[partition]:] {
 				if len(movements) == limit {
 					break
 				}
 				movements = append(movements, m)
-				next[sku] = m.Number
+				next.Positions[partition]++
 			}
 		}
 		return movements, next, nil

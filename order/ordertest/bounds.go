@@ -230,26 +230,32 @@ var boundsTests = []test{
 		for _, id := range badIDs {
 			_, err := s.store.Movements(s.ctx, id, 0, 1)
 			s.invalid(err, id)
-			_, _, err = s.store.Feed(s.ctx, order.Cursor{sku: 1, id: 1}, 1)
+			cursor := order.Cursor{Store: id}
+			cursor.Positions[1] = 1
+			_, _, err = s.store.Feed(s.ctx, cursor, 1)
 			s.invalid(err, id)
 		}
 		for _, after := range []int64{-1, math.MinInt64} {
 			_, err := s.store.Movements(s.ctx, sku, after, 1)
 			s.invalid(err, after)
-			_, _, err = s.store.Feed(s.ctx, order.Cursor{sku: after}, 1)
+			cursor := s.end()
+			cursor.Positions[order.Partitions-1] = after
+			_, _, err = s.store.Feed(s.ctx, cursor, 1)
 			s.invalid(err, after)
 		}
 		for _, limit := range []int{0, -1, order.MaxMovements + 1, math.MaxInt} {
 			_, err := s.store.Movements(s.ctx, sku, 0, limit)
 			s.invalid(err, limit)
-			_, _, err = s.store.Feed(s.ctx, nil, limit)
+			_, _, err = s.store.Feed(s.ctx, order.Cursor{}, limit)
 			s.invalid(err, limit)
 		}
 		movements, err := s.store.Movements(s.ctx, sku, math.MaxInt64, 1)
 		s.NoError(err)
 		s.Empty(movements)
-		_, _, err = s.store.Feed(s.ctx, order.Cursor{sku: math.MaxInt64}, 1)
-		s.NoError(err)
+		cursor := s.end()
+		cursor.Positions[0] = math.MaxInt64
+		_, _, err = s.store.Feed(s.ctx, cursor, 1)
+		s.ErrorIs(err, order.ErrUnknownCursor)
 	}},
 	{"IDs, customers and SKUs of a commit", func(s *shop) {
 		sku := s.sku("floor", 10)
@@ -446,7 +452,7 @@ func (s *shop) calls(ctx context.Context, sku string, c order.Commit) map[string
 		"Due":       func() error { _, err := s.store.Due(ctx, time.Hour, 1000); return err },
 		"Uncounted": func() error { _, err := s.store.Uncounted(ctx, 1); return err },
 		"Movements": func() error { _, err := s.store.Movements(ctx, sku, 0, 1); return err },
-		"Feed":      func() error { _, _, err := s.store.Feed(ctx, nil, 1); return err },
+		"Feed":      func() error { _, _, err := s.store.Feed(ctx, order.Cursor{}, 1); return err },
 		"Commit":    func() error { _, _, err := s.store.Commit(ctx, []order.Commit{c}); return err },
 		"Refuse": func() error {
 			o := c.Order

@@ -22,6 +22,14 @@
 // format sell side by side, so that processes can be brought up to date one after the
 // other; calls of a build that meets another format are refused.
 //
+// The database must be encoded in UTF8: another encoding lacks what an ID may have. All
+// query modes of pgx will do, and whatever the session's settings are. Two things only
+// Check can name: the simple protocol, in which pgx sends nothing unless
+// standard_conforming_strings is on and client_encoding is UTF8; and a pooler that gives
+// each transaction another session, as PgBouncer with pool_mode=transaction, which breaks
+// the prepared statements of pgx's default mode. There it takes
+// default_query_exec_mode=cache_describe or exec.
+//
 // The role that sells needs no more than
 //
 //	GRANT USAGE ON SCHEMA lastunit TO shop;

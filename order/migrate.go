@@ -35,7 +35,7 @@ const migrationLock = 0x6c617374756e6974
 // It compares what is there with what this build expects: the files that were run, by
 // their hashes, and the body of each function. ErrOtherBuild names what differs,
 // ErrNewerSchema is for a version that this build does not know; nothing is changed
-// then.
+// then. Nor is it in a database whose encoding is not UTF8, which is refused too.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	err := migrate(ctx, pool)
 	if err != nil {
@@ -48,6 +48,13 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	files, err := loadMigrations()
 	if err != nil {
 		return err
+	}
+	var is string
+	if err := pool.QueryRow(ctx, "select current_setting('server_encoding')").Scan(&is); err != nil {
+		return err
+	}
+	if is != encoding {
+		return fmt.Errorf("the database is encoded in %s, want %s, which can store every ID: make another one with ENCODING '%s'", is, encoding, encoding)
 	}
 	if version, err := sameSchema(ctx, pool, files); err != nil || version == len(files) {
 		return err

@@ -17,9 +17,12 @@ import (
 // Migrate makes. Make one with NewPostgres.
 //
 // It is correct whatever the pool's settings are: its transactions set READ
-// COMMITTED, and turn synchronous_commit on where it is off or local.
+// COMMITTED, turn synchronous_commit on where it is off or local, and set how values
+// are written as text where pgx sends them so. Check names what only the pool's owner
+// can set.
 type Postgres struct {
 	pool *pgxpool.Pool
+	text bool // values travel as text
 	self atomic.Pointer[identity]
 
 	limits  atomic.Bool // Look met a customer limit before
@@ -36,7 +39,7 @@ var _ Store = (*Postgres)(nil)
 
 // NewPostgres makes a store over the caller's pool. It sends nothing, and never
 // closes the pool.
-func NewPostgres(pool *pgxpool.Pool) *Postgres { return &Postgres{pool: pool} }
+func NewPostgres(pool *pgxpool.Pool) *Postgres { return &Postgres{pool: pool, text: sendsText(pool)} }
 
 // identify reads the store's name and key once. It refuses a schema of another format
 // than that of this build.
@@ -152,6 +155,7 @@ func (p *Postgres) send(ctx context.Context, mode mode, queue func(*pgx.Batch)) 
 
 	batch := &pgx.Batch{}
 	batch.Queue(mode.begin)
+	queueSettings(batch, conn.Conn(), p.text)
 	queue(batch)
 	batch.Queue("commit")
 	if err = conn.SendBatch(ctx, batch).Close(); err == nil {

@@ -23,12 +23,19 @@ const itself = "PostgreSQL"
 // every role may, and lastunit.migrations, if the role may.
 func (p *Postgres) Check(ctx context.Context) (inventory.Checkup, error) {
 	var up inventory.Checkup
-	server, err := p.readServer(ctx)
+	session, readable, err := p.checkSession(ctx)
+	up.Findings = append(up.Findings, session...)
 	switch {
 	case isTurnedAway(err):
 		up.Findings = append(up.Findings, cannotConnect(err))
 		return up, nil
 	case err != nil:
+		return up, fmt.Errorf("check %s: %w", itself, err)
+	case !readable:
+		return up, nil
+	}
+	server, err := p.readServer(ctx)
+	if err != nil {
 		return up, fmt.Errorf("check %s: %w", itself, err)
 	}
 	up.Findings = append(up.Findings, server.check()...)
@@ -69,7 +76,8 @@ func cannotConnect(err error) inventory.Finding {
 
 // server is what Postgres says of itself.
 type server struct {
-	version     int // 150018 is 15.18
+	version     int    // 150018 is 15.18
+	encoding    string // of the database
 	standby     bool
 	awaited     string            // standbys that a commit waits for, as in synchronous_standby_names
 	standbys    int               // that are connected
@@ -81,9 +89,9 @@ func (p *Postgres) readServer(ctx context.Context) (s server, _ error) {
 	s.settings = make(map[string]string)
 	err := p.send(ctx, reading, func(batch *pgx.Batch) {
 		// Every role may count the standbys, but not see which they are.
-		batch.Queue(`select current_setting('server_version_num')::int, pg_is_in_recovery(),
+		batch.Queue(`select current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(),
 				current_setting('synchronous_standby_names'), (select count(*) from pg_stat_replication)`).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&s.version, &s.standby, &s.awaited, &s.standbys) })
+			QueryRow(func(row pgx.Row) error { return row.Scan(&s.version, &s.encoding, &s.standby, &s.awaited, &s.standbys) })
 		batch.Queue(`select name, setting from pg_settings where name in
 			('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 'statement_timeout', 'transaction_timeout',
 			 'lock_timeout')`).
@@ -116,6 +124,10 @@ func (s server) check() (found inventory.Findings) {
 	}
 	if s.version < 150000 {
 		add(inventory.Problem, "server_version_num", fmt.Sprint(s.version), "lastunit is neither written for it nor tested on it", "use PostgreSQL 15 or newer")
+	}
+	if s.encoding != encoding {
+		add(inventory.Problem, "server_encoding", s.encoding, "the database can't store every ID, and an order whose ID it can't store is never decided",
+			"move to a database that was made with ENCODING 'UTF8'")
 	}
 	if s.standby {
 		add(inventory.Problem, "pg_is_in_recovery", "true", "nothing can be sold on a standby, which only reads", "connect to the primary, for instance with target_session_attrs=read-write")
@@ -195,7 +207,8 @@ func (p *Postgres) measureClock(ctx context.Context) (inventory.Clock, error) {
 	}
 	defer conn.Release()
 	return inventory.MeasureClock(itself, func() (at time.Time, err error) {
-		err = conn.QueryRow(ctx, "select clock_timestamp()").Scan(&at)
-		return at, err
+		var micros int64 // a number reads the same whatever DateStyle is
+		err = conn.QueryRow(ctx, "select (extract(epoch from clock_timestamp()) * 1000000)::bigint").Scan(&micros)
+		return time.UnixMicro(micros), err
 	})
 }

@@ -34,10 +34,12 @@ func (p *Postgres) changeTx(ctx context.Context, tx pgx.Tx, id string, action Ac
 	var found []record
 	var counters []Counters
 	batch := &pgx.Batch{}
-	batch.Queue("select lastunit.change_in_transaction($1, $2)", id, string(action)).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&verdict) })
-	queueRecord(batch, id, &found)
-	queueCountersOf(batch, []string{id}, &counters)
+	queueAround(batch, tx.Conn(), func() {
+		batch.Queue("select lastunit.change_in_transaction($1, $2)", id, string(action)).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&verdict) })
+		queueRecord(batch, id, &found)
+		queueCountersOf(batch, []string{id}, &counters)
+	})
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		if notMigrated(sqlState(err)) {
 			err = fmt.Errorf("%w: %w", ErrNotMigrated, err)

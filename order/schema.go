@@ -26,6 +26,9 @@ import (
 // next call.
 const format = 1
 
+// encoding is the only one of a database that can store every ID.
+const encoding = "UTF8"
+
 // firstHashed is the first migration that records its own hash. It recorded those of
 // the ones before it.
 const firstHashed = 5
@@ -206,8 +209,13 @@ func verifyUnhashed(ctx context.Context, db rower, first migration) ([]differenc
 		err = rows.Err()
 	}
 	var answer *pgconn.PgError
-	if errors.As(err, &answer) && answer.Code == "LU003" {
-		return []difference{{"SCHEMA lastunit", "another one. " + answer.Detail, ErrOtherBuild}}, nil
+	if errors.As(err, &answer) {
+		switch answer.Code {
+		case "LU003":
+			return []difference{{"SCHEMA lastunit", "another one. " + answer.Detail, ErrOtherBuild}}, nil
+		case "0A000": // the encoding, which Migrate and Check look at by themselves
+			return nil, nil
+		}
 	}
 	return nil, err
 }

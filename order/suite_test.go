@@ -31,6 +31,9 @@ var oddSettings = map[string]string{
 	"search_path":                    "nowhere",
 	"plan_cache_mode":                "force_generic_plan",
 	"TimeZone":                       "Asia/Kathmandu",
+	"DateStyle":                      "German, DMY",
+	"bytea_output":                   "escape",
+	"array_nulls":                    "off",
 }
 
 // queryModes are the ways in which pgx can send a statement.

@@ -1,4 +1,4 @@
-// Package servertest starts private, real redis-server and postgres processes
+// Package servertest starts private, real redis-server, postgres and pgbouncer processes
 // for tests, and a TCP proxy that loses replies on purpose. Several redis-server
 // make a cluster ([StartRedisCluster]) or a pair that a Sentinel watches
 // ([StartRedisPair]), which fail over. A test may also start itself once more,

@@ -49,7 +49,7 @@ type meaning struct {
 // order ID is known to be new, and Postgres tells that and whether the refusal is
 // right in one round trip. Only what Postgres says too becomes an error.
 func (a *attempt) ask(ctx context.Context, u int, r refusal) (meaning, error) {
-	found, err := a.s.looks.Do(ctx, a.commitOf(nil))
+	found, err := a.look(ctx)
 	if err != nil {
 		return meaning{}, err
 	}

@@ -143,7 +143,7 @@ func (a *attempt) soldOut(ctx context.Context) (known bool, _ order.Order, _ err
 	if a.sold == nil {
 		return false, order.Order{}, nil
 	}
-	found, err := a.s.looks.Do(ctx, a.commitOf(nil))
+	found, err := a.look(ctx)
 	switch {
 	case err != nil:
 		return true, order.Order{}, err
@@ -223,6 +223,16 @@ func (a *attempt) expired(ctx context.Context, o order.Order) error {
 // commitOf is what is committed, or looked up without deductions.
 func (a *attempt) commitOf(deductions []inventory.Deduction) order.Commit {
 	return order.Commit{Order: a.order, Hold: a.ttl, Deductions: deductions}
+}
+
+// look finds out what became of the order, by its ID. Where the database does not let
+// it be asked for, that is unknown.
+func (a *attempt) look(ctx context.Context) (looked, error) {
+	found, err := a.s.looks.Do(ctx, a.commitOf(nil))
+	if err == nil && found.Verdict == order.VerdictFailed {
+		return looked{}, &outcomeUnknown{found.Err}
+	}
+	return found, err
 }
 
 // commit asks Postgres. Where the outcome is unknown it asks again, as long as

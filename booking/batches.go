@@ -41,6 +41,10 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 			}
 		}
 		switch deductions := commits[i].Deductions; {
+		case outcome.Verdict == order.VerdictFailed:
+			if errors.Is(outcome.Err, order.ErrRejected) {
+				s.blocked.add(commits[i].Order.Customer, suspectFor)
+			}
 		case outcome.Verdict == order.VerdictFull && len(deductions) > 0:
 			d := deductions[outcome.Unit]
 			if at := news[d.SKU]; at != nil {

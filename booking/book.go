@@ -60,7 +60,8 @@ func (r Request) order() (order.Order, error) {
 //	order.ErrCancelled            the order was cancelled; it comes beside the error
 //	order.ErrRefused              the order had been accepted, by Accept, and was refused since, for good
 //	                              (*order.RefusedError; also the error of the reason); it comes beside the error
-//	order.ErrRejected             a constraint of your own in the database refuses it
+//	order.ErrRejected             a constraint, trigger or policy of your own in the database refuses it;
+//	                              the cause is its message
 //	inventory.ErrInvalid          a bound is broken (*inventory.InvalidError)
 //	order.ErrNotMigrated          call order.Migrate
 //	order.ErrNewerSchema          a newer build migrated the database: bring this program up to date

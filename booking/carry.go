@@ -26,24 +26,30 @@ const (
 // carry sends orders on their way to Postgres.
 func (s *Service) carry(orders ...*acceptance) {
 	for _, e := range orders {
-		if !s.carries[laneOf(&e.order)].Post(e) {
+		if !s.carries[s.laneOf(&e.order)].Post(e) {
 			s.carryLater([]*acceptance{e}, errors.New("too many orders are on their way"))
 		}
 	}
 }
 
-// carryLater sends orders on their way again after a while, unless they were given
-// up by then.
+// carryLater sends orders on their way again after a while, because none can be
+// committed.
 func (s *Service) carryLater(orders []*acceptance, because error) {
+	if s.backlog.failing.CompareAndSwap(false, true) {
+		s.log.Warn("lastunit: accepted orders can't be committed; trying on", "orders", len(orders), "error", because)
+	}
+	s.carryAfterPause(orders...)
+}
+
+// carryAfterPause sends orders on their way again after a while, unless they were given
+// up by then.
+func (s *Service) carryAfterPause(orders ...*acceptance) {
 	wait := maxCarryAgain
 	for _, e := range orders {
 		e.tries++
 		if e.tries < 8 {
 			wait = min(wait, carryAgain<<e.tries)
 		}
-	}
-	if s.backlog.failing.CompareAndSwap(false, true) {
-		s.log.Warn("lastunit: accepted orders can't be committed; trying on", "orders", len(orders), "error", because)
 	}
 	time.AfterFunc(wait, func() {
 		for _, e := range orders {
@@ -71,7 +77,9 @@ func (s *Service) carryBatch(ctx context.Context, batch []*acceptance) ([]struct
 		s.log.Info("lastunit: accepted orders are committed again")
 	}
 	for i, e := range batch {
-		e.tries = 0
+		if outcomes[i].Verdict != order.VerdictFailed {
+			e.tries = 0
+		}
 		if outcomes[i].Verdict == order.VerdictBooked && e.wholly(outcomes[i].Consumed) {
 			e.finish(outcomes[i].Order, nil) // as nearly all
 			continue
@@ -127,7 +135,9 @@ func (e *acceptance) hear(ctx context.Context, outcome order.Outcome) {
 	default:
 		refused := e.order
 		if refused.Refused = outcome.Refusal(e.units); refused.Refused == (order.Refusal{}) {
-			e.s.carryLater([]*acceptance{e}, outcome.Err)
+			// It alone, as those beside it are committed.
+			e.s.warn(ctx, e.order.Lines[0].SKU, "lastunit: an accepted order can't be committed; trying on", "order", e.order.ID, "error", outcome.Err)
+			e.s.carryAfterPause(e)
 			return
 		}
 		written, err := e.s.refusals.Do(ctx, refused)

@@ -16,7 +16,8 @@ import (
 // decides, in the statement that also makes it expire: never both. An order that
 // is confirmed already is no error. It fails with order.ErrHoldExpired
 // (*order.HoldExpiredError says when, and what is left), order.ErrCancelled, both
-// with the order beside them, order.ErrNotFound and order.ErrBusy. The order
+// with the order beside them, order.ErrNotFound, order.ErrBusy, and order.ErrRejected
+// if a trigger of your own does not let it be changed. The order
 // beside ErrHoldExpired is still held while Config.BeforeExpire does not know, or
 // until Run has ended it; Reclaim confirms it either way.
 func (s *Service) Confirm(ctx context.Context, id string) (order.Order, error) {
@@ -101,7 +102,14 @@ func (s *Service) change(ctx context.Context, change order.Change) (order.Order,
 	defer cancel()
 	var busy error
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		changed, err := s.changes.Do(ctx, change)
+		changes := s.changes[0]
+		if s.denied.has(change.ID) {
+			changes = s.changes[1]
+		}
+		changed, err := changes.Do(ctx, change)
+		if errors.Is(changed.Err, order.ErrRejected) {
+			s.denied.add(change.ID, suspectFor)
+		}
 		switch {
 		case busy != nil && errors.Is(err, gather.ErrNotSent):
 			return order.Order{}, busy // that is all that we know

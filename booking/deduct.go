@@ -165,7 +165,7 @@ func (a *attempt) withoutRedis(ctx context.Context, cause error) (existing *orde
 	if a.s.sellsWithout(cause) {
 		return nil, cause // the commit will see
 	}
-	if found, err := a.s.looks.Do(ctx, a.commitOf(nil)); err == nil && found.Verdict != order.VerdictNew {
+	if found, err := a.look(ctx); err == nil && found.Verdict != order.VerdictNew {
 		return &found.Outcome, nil
 	}
 	return nil, cause

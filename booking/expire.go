@@ -30,6 +30,10 @@ const (
 	askTimeout = 5 * time.Second
 	askAgain   = 2 * askTimeout
 
+	// stuckFor is for how long an order is left alone that the database did not let be
+	// changed: to find it among those beside it takes several transactions.
+	stuckFor = 10 * time.Second
+
 	// maxPages bounds the pages of one go, so that what can't be done now does
 	// not keep it busy.
 	maxPages = 100
@@ -47,16 +51,22 @@ func (s *Service) expire(ctx context.Context) (did bool, _ error) {
 		if err != nil || len(due) == 0 {
 			return err == nil, err
 		}
-		changes := make([]order.Change, len(due))
+		open := make([]order.Order, 0, len(due))
+		for _, o := range due {
+			if !s.stuck.has(o.ID) {
+				open = append(open, o)
+			}
+		}
+		changes := make([]order.Change, len(open))
 		var asking sync.WaitGroup
-		for i, o := range due {
+		for i, o := range open {
 			changes[i] = order.Change{ID: o.ID, Action: order.Expire}
 			if s.config.BeforeExpire != nil {
 				asking.Go(func() { changes[i] = s.decideExpiry(ctx, o) })
 			}
 		}
 		asking.Wait()
-		if _, err := s.changeAll(ctx, changes); err != nil {
+		if err := s.changeAll(ctx, changes); err != nil {
 			return false, err
 		}
 		if len(due) < page {
@@ -121,47 +131,59 @@ func (s *Service) ask(ctx context.Context, o order.Order) Expiry {
 }
 
 // changeAll makes changes whose orders somebody else may have changed meanwhile:
-// then there is nothing left to do, or the next time does it. It says how many
-// came to nothing.
-func (s *Service) changeAll(ctx context.Context, changes []order.Change) (failed int, _ error) {
+// then there is nothing left to do, or the next time does it. Orders that the database
+// does not let it change are left alone for a while, because they cost those beside
+// them time.
+func (s *Service) changeAll(ctx context.Context, changes []order.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	changed, err := s.changeBatch(ctx, changes)
+	failed, first := 0, 0
 	for i, c := range changed {
-		if c.Err != nil {
-			failed++
-		}
-		if errors.Is(c.Err, order.ErrRejected) {
-			s.log.WarnContext(ctx, "lastunit: the database rejects a change", "order", changes[i].ID, "action", changes[i].Action, "error", c.Err)
+		if errors.Is(c.Err, order.ErrRejected) || errors.Is(c.Err, order.ErrUnavailable) || errors.Is(c.Err, order.ErrNotMigrated) {
+			s.stuck.add(changes[i].ID, stuckFor)
+			if failed++; failed == 1 {
+				first = i
+			}
 		}
 	}
-	return failed, err
+	if failed > 0 {
+		s.log.WarnContext(ctx, "lastunit: the database does not let orders be changed; trying on", "orders", failed,
+			"order", changes[first].ID, "action", changes[first].Action, "error", changed[first].Err)
+	}
+	return err
 }
 
 // count counts what was done to orders in their users' own transactions.
 func (s *Service) count(ctx context.Context) (did bool, _ error) {
+	after := ""
 	for range maxPages {
-		ids, err := s.uncounted(ctx)
+		ids, err := s.uncounted(ctx, after)
 		if err != nil || len(ids) == 0 {
 			return err == nil, err
 		}
-		changes := make([]order.Change, len(ids))
-		for i, id := range ids {
-			changes[i] = order.Change{ID: id, Action: order.Count}
+		var changes []order.Change
+		for _, id := range ids {
+			if !s.stuck.has(id) {
+				changes = append(changes, order.Change{ID: id, Action: order.Count})
+			}
 		}
-		busy, err := s.changeAll(ctx, changes)
-		if err != nil {
+		if err := s.changeAll(ctx, changes); err != nil {
 			return false, err
 		}
-		if len(ids) < order.MaxCommits || busy == len(ids) {
+		if len(ids) < order.MaxCommits {
 			break
 		}
+		after = ids[len(ids)-1]
 	}
 	return true, nil
 }
 
-func (s *Service) uncounted(ctx context.Context) ([]string, error) {
+func (s *Service) uncounted(ctx context.Context, after string) ([]string, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	return s.config.Orders.Uncounted(ctx, order.MaxCommits)
+	return s.config.Orders.Uncounted(ctx, after, order.MaxCommits)
 }

@@ -102,7 +102,7 @@ func (s *Service) Lookup(ctx context.Context, request Request) (order.Order, err
 	pending := false
 	// Twice, as it may get from Redis to Postgres in between.
 	for range 2 {
-		found, err := s.looks.Do(ctx, a.commitOf(nil))
+		found, err := a.look(ctx)
 		if err != nil {
 			return order.Order{}, err
 		}

@@ -59,7 +59,7 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 		}
 		// A rival that is fenced can't become an order any more. One that was
 		// consumed before, be it settled before we listed them, is one by now.
-		found, err := a.s.looks.Do(ctx, a.commitOf(nil))
+		found, err := a.look(ctx)
 		if err != nil {
 			return order.Order{}, err
 		}

@@ -88,7 +88,10 @@ func (s *Service) finish(ctx context.Context) {
 	for _, carries := range s.carries {
 		waits = append(waits, carries.Wait)
 	}
-	for _, wait := range append(waits, s.refusals.Wait, s.changes.Wait, s.looks.Wait, s.settles.Wait) {
+	for _, changes := range s.changes {
+		waits = append(waits, changes.Wait)
+	}
+	for _, wait := range append(waits, s.refusals.Wait, s.looks.Wait, s.settles.Wait) {
 		if err := wait(ctx); err != nil {
 			s.log.WarnContext(ctx, "lastunit: stopped before everything in hand was finished", "error", err)
 			return

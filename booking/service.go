@@ -131,18 +131,22 @@ type Service struct {
 
 	warned sync.Map // when each warning was given last, as sinceStart
 
+	blocked suspects // customers whose orders the database rejects
+	denied  suspects // orders whose changes it rejects
+	stuck   suspects // orders that the background work can't change: it leaves them alone for a while
+
 	joins    *joins
 	names    *names             // of attempts
 	reloads  singleflight.Group // by SKU
 	catchUps singleflight.Group // likewise
 	meets    singleflight.Group // by SKU: the first time that this process meets it
 
-	commits [lanes]*gather.Gather[order.Commit, order.Outcome] // see lane
-	changes *gather.Gather[order.Change, order.Changed]
+	commits [lanes + 1]*gather.Gather[order.Commit, order.Outcome] // see lane
+	changes [2]*gather.Gather[order.Change, order.Changed]         // the second of orders in denied
 	looks   *gather.Gather[order.Commit, looked]
 	settles *gather.Gather[settlement, struct{}]
 
-	carries  [lanes]*gather.Gather[*acceptance, struct{}] // accepted orders, as commits
+	carries  [lanes + 1]*gather.Gather[*acceptance, struct{}] // accepted orders, as commits
 	refusals *gather.Gather[order.Order, order.Outcome]
 }
 
@@ -208,7 +212,9 @@ func New(config Config) (*Service, error) {
 		s.carries[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, s.carryBatch)
 	}
 	s.refusals = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, s.refuseBatch)
-	s.changes = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
+	for i := range s.changes {
+		s.changes[i] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.changeBatch)
+	}
 	s.looks = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.lookBatch)
 	s.settles = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.settleBatch)
 	return s, nil
@@ -223,7 +229,8 @@ func isNil(value any) bool {
 // direct says that Postgres alone sells: there is no Inventory.
 func (s *Service) direct() bool { return s.config.Inventory == nil }
 
-// lanes is how many batches of commits may be under way at once. Each SKU keeps
+// lanes is how many batches of commits may be under way at once, beside that of the
+// customers whose orders the database rejects. Each SKU keeps
 // to one of them, as two batches would only wait for each other at its row. With
 // several, a row that somebody else keeps locked holds up the SKUs of its lane
 // and no others.
@@ -233,11 +240,13 @@ const lanes = 8
 // with most others. Orders of several SKUs share one lane: in several they would
 // wait for each other at the rows of those that are in demand.
 func (s *Service) lane(o *order.Order) *gather.Gather[order.Commit, order.Outcome] {
-	return s.commits[laneOf(o)]
+	return s.commits[s.laneOf(o)]
 }
 
-func laneOf(o *order.Order) uint32 {
+func (s *Service) laneOf(o *order.Order) uint32 {
 	switch {
+	case s.blocked.has(o.Customer):
+		return lanes
 	case len(o.Draws) > 0:
 		return 1 + laneOfSKU(o.Draws[0].SKU)
 	case len(o.Lines) > 1:

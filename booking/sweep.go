@@ -23,7 +23,7 @@ func (s *Service) sweep(ctx context.Context, c order.Counters, age time.Duration
 		}
 		old, accepted := s.adoptAll(old)
 		if len(old) > 0 {
-			if known, err := s.sweepPage(ctx, c, old); err != nil || !known {
+			if swept, err := s.sweepPage(ctx, c, old); err != nil || swept == 0 {
 				return err
 			}
 		}
@@ -35,11 +35,21 @@ func (s *Service) sweep(ctx context.Context, c order.Counters, age time.Duration
 	}
 }
 
-// sweepPage settles or restores deductions of a SKU, if Postgres knows it.
-func (s *Service) sweepPage(ctx context.Context, c order.Counters, old []inventory.Deduction) (known bool, _ error) {
+// sweepPage settles or restores deductions of a SKU, if Postgres knows it, and returns
+// how many. It passes over those of which the database does not say what became of them.
+func (s *Service) sweepPage(ctx context.Context, c order.Counters, old []inventory.Deduction) (swept int, _ error) {
 	consumed, counters, err := s.config.Orders.Fence(ctx, old)
+	if errors.Is(err, order.ErrRejected) {
+		if len(old) == 1 {
+			s.warn(ctx, c.SKU, "lastunit: the database rejects the fence of a deduction that was left behind; it stays", "order", old[0].OrderID, "error", err)
+			return 0, nil
+		}
+		first, err := s.sweepPage(ctx, c, old[:len(old)/2])
+		second, failed := s.sweepPage(ctx, c, old[len(old)/2:])
+		return first + second, errors.Join(err, failed)
+	}
 	if err != nil || len(counters) == 0 {
-		return false, err
+		return 0, err
 	}
 	s.shelf.observeCounters(counters...)
 	var settle, restore []inventory.Deduction
@@ -55,9 +65,9 @@ func (s *Service) sweepPage(ctx context.Context, c order.Counters, old []invento
 		s.config.Inventory.Restore(ctx, restore...),
 	)
 	if err != nil {
-		return true, err
+		return 0, err
 	}
 	s.log.InfoContext(ctx, "lastunit: swept deductions that were left behind",
 		"sku", c.SKU, "settled", len(settle), "restored", len(restore))
-	return true, nil
+	return len(old), nil
 }

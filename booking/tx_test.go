@@ -125,7 +125,7 @@ func TestConfirmTx(t *testing.T) {
 	}
 	books(t, shop, s, "floor")
 	eventually(t, func() error { // a confirmation changes no counter: the books were right without it
-		uncounted, err := s.orders.Uncounted(context.Background(), 1)
+		uncounted, err := s.orders.Uncounted(context.Background(), "", 1)
 		if err == nil && len(uncounted) > 0 {
 			err = fmt.Errorf("%v is not counted", uncounted)
 		}

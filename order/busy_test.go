@@ -274,18 +274,18 @@ func TestUncountedSkipsTheLocked(t *testing.T) {
 	_, err := tx.Exec(t.Context(), "select from lastunit.orders where id like 'a-%' for update")
 	require.NoError(t, err)
 
-	ids, err := store.Uncounted(t.Context(), 10)
+	ids, err := store.Uncounted(t.Context(), "", 10)
 	require.NoError(t, err)
 	require.Equal(t, []string{"z"}, ids)
 	_, counters, err := change(t.Context(), store, "z", order.Count)
 	require.NoError(t, err)
 	require.Equal(t, int64(len(locked)), counters[0].Allocated)
-	ids, err = store.Uncounted(t.Context(), 10)
+	ids, err = store.Uncounted(t.Context(), "", 10)
 	require.NoError(t, err)
 	require.Empty(t, ids)
 
 	require.NoError(t, tx.Rollback(t.Context()))
-	ids, err = store.Uncounted(t.Context(), 10)
+	ids, err = store.Uncounted(t.Context(), "", 10)
 	require.NoError(t, err)
 	require.Equal(t, locked[:10], ids, "they are not forgotten")
 	for _, id := range locked {

@@ -54,15 +54,17 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown, ask again")
 
 	// ErrUnavailable says that the store could not be asked, or refused for a
-	// reason of its own: too many connections, a lock, a missing right. From a Store
+	// reason of its own: too many connections, a lock, a missing right, or tables that
+	// contradict each other, as Reconcile names them. From a Store
 	// it means that nothing was changed, and nothing will be by this call. Where it is
 	// the cause of an ErrOutcomeUnknown, as those of package booking, that is what
 	// counts.
 	ErrUnavailable = errors.New("order store unavailable")
 
 	// ErrRejected says that the database refuses this very order, for instance
-	// by a constraint or a trigger that somebody added. Nothing was changed, and
-	// to ask again is of no use.
+	// by a constraint, a trigger or a policy of row-level security that somebody added:
+	// any error but those of a database in trouble. The database's message is the cause.
+	// Nothing was changed, and to ask again is of no use.
 	ErrRejected = errors.New("rejected by the database")
 
 	// ErrNoTransactions says that the store is none whose users have transactions
@@ -163,8 +165,8 @@ func (e *AdjustmentError) Error() string { return fmt.Sprintf("adjustment %q: %v
 // Unwrap is the error that befell the adjustment.
 func (e *AdjustmentError) Unwrap() error { return e.Err }
 
-// OrderError names the order of an ErrIdempotencyConflict, ErrCancelled, ErrBusy
-// or ErrNotFound.
+// OrderError names the order of an ErrIdempotencyConflict, ErrCancelled, ErrBusy,
+// ErrNotFound, ErrRejected or ErrUnavailable.
 type OrderError struct {
 	ID  string
 	Err error

@@ -22,3 +22,6 @@ func DefinedFunctions() (names []string) {
 	}
 	return names
 }
+
+// OwnConstraints are those that the migrations make, sorted.
+func OwnConstraints() []string { return ownConstraints[:] }

@@ -204,7 +204,7 @@ func (m *Memory) Due(ctx context.Context, again time.Duration, limit int) ([]Ord
 }
 
 // Uncounted implements Store. Nothing here runs in somebody's own transaction.
-func (m *Memory) Uncounted(ctx context.Context, limit int) ([]string, error) {
+func (m *Memory) Uncounted(ctx context.Context, _ string, limit int) ([]string, error) {
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}

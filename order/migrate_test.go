@@ -130,7 +130,7 @@ func TestNotMigrated(t *testing.T) {
 			"Cancel":    func() error { _, _, err := cancel(ctx, store, "1"); return err },
 			"Confirm":   func() error { _, _, err := change(ctx, store, "1", order.Confirm); return err },
 			"Due":       func() error { _, err := store.Due(ctx, time.Hour, 1); return err },
-			"Uncounted": func() error { _, err := store.Uncounted(ctx, 1); return err },
+			"Uncounted": func() error { _, err := store.Uncounted(ctx, "", 1); return err },
 			"Movements": func() error { _, err := store.Movements(ctx, "floor", 0, 1); return err },
 			"Feed":      func() error { _, _, err := store.Feed(ctx, order.Cursor{}, 1); return err },
 			"Fence": func() error {

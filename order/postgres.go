@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +26,7 @@ type Postgres struct {
 
 	limits  atomic.Bool // Look met a customer limit before
 	repeats repeats
+	putOff  putOff
 }
 
 // identity is the row of lastunit.store.
@@ -170,47 +170,6 @@ func (p *Postgres) send(ctx context.Context, mode mode, queue func(*pgx.Batch)) 
 	return classify(err, mode.lost)
 }
 
-// classify says what an error of a transaction means for its caller.
-func classify(err, lost error) error {
-	var answer *pgconn.PgError
-	// Only an ERROR is the server's own word that the transaction is rolled back.
-	// Severity itself is in the language of lc_messages; a pooler in between
-	// that lost its server sends no unlocalized one.
-	if !errors.As(err, &answer) || answer.SeverityUnlocalized != "ERROR" ||
-		strings.HasPrefix(answer.Code, "08") || answer.Code == "40003" {
-		return fmt.Errorf("%w: %w", lost, err)
-	}
-	// Postgres answered with an error: the transaction is rolled back.
-	if notMigrated(answer.Code) {
-		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
-	}
-	if rolledBackForAnother(err) { // no order is to blame
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	switch answer.Code[:min(2, len(answer.Code))] {
-	case "22", "23", "54": // data exception, constraint violation, limit exceeded
-		return &rejectedError{err}
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// notMigrated says whether a state is that of a missing schema, table, column,
-// function or type.
-func notMigrated(state string) bool {
-	switch state {
-	case "3F000", "42P01", "42703", "42883", "42704":
-		return true
-	}
-	return false
-}
-
-// rejectedError is Postgres refusing what it was given, rather than being in
-// trouble itself: some order of the batch is to blame.
-type rejectedError struct{ err error }
-
-func (e *rejectedError) Error() string   { return fmt.Sprintf("%v: %v", ErrRejected, e.err) }
-func (e *rejectedError) Unwrap() []error { return []error{ErrRejected, e.err} }
-
 // inDoubt turns the error of one step into that of a call of which an earlier
 // step may have changed something.
 func inDoubt(cause error) error { return &doubtError{cause} }
@@ -229,11 +188,3 @@ func (e *doubtError) Is(target error) bool {
 }
 
 func (e *doubtError) As(target any) bool { return errors.As(e.cause, target) }
-
-func sqlState(err error) string {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		return answer.Code
-	}
-	return ""
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,7 +18,8 @@ func (p *Postgres) Change(ctx context.Context, changes []Change) ([]Changed, []C
 	answers := make([]Changed, len(changes))
 	var counters []Counters
 	calls := 0
-	skip := false // once a SKU was waited for in vain, none is
+	apart := false // some were changed apart, so that the counters of one call are not all
+	skip := false  // once a SKU was waited for in vain, none is
 	for from := 0; from < len(changes); {
 		to := from + together(changes[from:])
 		open := make([]int, to-from) // indexes of those that are not answered yet
@@ -35,16 +35,15 @@ func (p *Postgres) Change(ctx context.Context, changes []Change) ([]Changed, []C
 				}
 				return nil, nil, err
 			}
-			if calls, counters = calls+n, round; n > 1 || round == nil {
-				calls = max(calls, 2) // the counters of one call are not all
-			}
+			calls, counters = calls+n, round
+			apart = apart || round == nil
 			open = slices.DeleteFunc(open, func(i int) bool { return !errors.Is(answers[i].Err, ErrBusy) })
 		}
 		from = to
 	}
-	if calls > 1 {
+	if calls > 1 || apart {
 		var err error
-		if counters, err = p.countersOf(ctx, changes); err != nil {
+		if counters, err = p.countersOf(ctx, changes, answers); err != nil {
 			return nil, nil, inDoubt(err)
 		}
 	}
@@ -68,10 +67,13 @@ func together(changes []Change) int {
 	return len(changes)
 }
 
-func (p *Postgres) countersOf(ctx context.Context, changes []Change) (counters []Counters, err error) {
-	ids := make([]string, len(changes))
+// countersOf reads the counters of the orders' SKUs.
+func (p *Postgres) countersOf(ctx context.Context, changes []Change, answers []Changed) (counters []Counters, err error) {
+	ids := make([]string, 0, len(changes))
 	for i, c := range changes {
-		ids[i] = c.ID
+		if !cannotEncode(answers[i].Err) { // there is no such order
+			ids = append(ids, c.ID)
+		}
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) {
 		queueNoScan(batch)
@@ -80,35 +82,36 @@ func (p *Postgres) countersOf(ctx context.Context, changes []Change) (counters [
 	return counters, err
 }
 
-// changeAll makes those of the changes that the indexes name, and says in how
-// many calls: in one, unless Postgres rejects some order, which then is alone to
-// blame, or somebody keeps a SKU locked, whose orders are busy then.
+// changeAll makes those of the changes that the indexes name, and returns how many
+// transactions that took: one, unless Postgres fails some order, which then fails
+// alone, or somebody keeps a SKU locked, whose orders are busy then.
 func (p *Postgres) changeAll(
 	ctx context.Context, changes []Change, indexes []int, answers []Changed, skip *bool,
 ) (counters []Counters, calls int, err error) {
-	counters, err = p.changeTogether(ctx, changes, indexes, answers, *skip)
-	if sqlState(err) == "55P03" && !*skip {
-		*skip = true
-		counters, err = p.changeTogether(ctx, changes, indexes, answers, true)
+	division := apart{
+		send: func(part []int) (err error) {
+			counters, err = p.changeTogether(ctx, changes, part, answers, *skip)
+			if sqlState(err) == "55P03" && !*skip {
+				*skip = true
+				counters, err = p.changeTogether(ctx, changes, part, answers, true)
+			}
+			if err == nil {
+				calls++
+			}
+			return err
+		},
+		fail: func(i int, err error) error {
+			answers[i] = Changed{Err: &OrderError{changes[i].ID, err}}
+			return nil
+		},
 	}
-	var rejected *rejectedError
-	switch {
-	case err == nil:
-		return counters, 1, nil
-	case !errors.As(err, &rejected):
-		return nil, 0, err
+	if err = division.send(indexes); err == nil {
+		return counters, calls, nil
 	}
-	if len(indexes) == 1 {
-		answers[indexes[0]] = Changed{Err: &OrderError{changes[indexes[0]].ID, rejected}}
-		return nil, 1, nil
+	if isApart(err) {
+		err = division.divide(indexes, err)
 	}
-	for _, half := range [...][]int{indexes[:len(indexes)/2], indexes[len(indexes)/2:]} {
-		_, n, err := p.changeAll(ctx, changes, half, answers, skip)
-		if calls += n; err != nil {
-			return nil, calls, err
-		}
-	}
-	return nil, calls, nil
+	return nil, calls, err
 }
 
 // changeTogether makes those of the changes that the indexes name, in one call.
@@ -163,47 +166,4 @@ func refusal(verdict string, o Order, unit int, number int64, counters []Counter
 		return &inventory.LimitError{SKU: u.SKU, Limit: c.CustomerLimit, Requested: u.Quantity, Used: number}
 	}
 	return nil
-}
-
-// Due implements Store.
-func (p *Postgres) Due(ctx context.Context, again time.Duration, limit int) (orders []Order, err error) {
-	if err := checkDue(again, limit); err != nil {
-		return nil, err
-	}
-	err = p.transact(ctx, writing, func(batch *pgx.Batch) {
-		queueNoScan(batch)
-		batch.Queue(`with due as materialized (
-				select id, due_at from lastunit.orders where status = 'held' and due_at <= (select clock_timestamp())
-				order by due_at limit $2 for update skip locked
-			), taken as (
-				update lastunit.orders set due_at = clock_timestamp() + $1::bigint * interval '1 microsecond'
-				where id in (select id from due)
-				returning `+recordColumns+`
-			)
-			select taken.* from taken join due on due.id = taken.id order by due.due_at, due.id`, again.Microseconds(), limit).Query(func(rows pgx.Rows) error {
-			records, err := scanRecords(rows)
-			for _, r := range records {
-				orders = append(orders, r.Order)
-			}
-			return err
-		})
-	})
-	return orders, err
-}
-
-// Uncounted implements Store.
-func (p *Postgres) Uncounted(ctx context.Context, limit int) (ids []string, err error) {
-	if err := checkLimit(limit); err != nil {
-		return nil, err
-	}
-	// Without those that somebody has locked: they can't be counted now, and
-	// must not stand in the way of others.
-	err = p.transact(ctx, mode{writing.begin, ErrUnavailable}, func(batch *pgx.Batch) {
-		queueNoScan(batch)
-		batch.Queue("select id from lastunit.orders where status <> counted order by id limit $1 for update skip locked", limit).Query(func(rows pgx.Rows) (err error) {
-			ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
-			return err
-		})
-	})
-	return ids, err
 }

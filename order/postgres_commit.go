@@ -24,9 +24,8 @@ func (p *Postgres) Commit(ctx context.Context, commits []Commit) ([]Outcome, []C
 	}
 	outcomes := make([]Outcome, len(commits))
 	counters, err := p.commitBatch(ctx, commits, outcomes)
-	var rejected *rejectedError
-	if errors.As(err, &rejected) {
-		counters, err = p.commitHalves(ctx, commits, outcomes, rejected)
+	if isApart(err) {
+		counters, err = p.commitApart(ctx, commits, outcomes, err)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -79,37 +78,40 @@ func pick(commits []Commit, indexes []int) []Commit {
 	return picked
 }
 
-// commitHalves halves a batch that Postgres rejected as a whole, until only the
-// orders to blame are alone.
-func (p *Postgres) commitHalves(ctx context.Context, commits []Commit, outcomes []Outcome, rejected error) ([]Counters, error) {
-	if err := p.halve(ctx, commits, outcomes, rejected); err != nil {
-		return nil, inDoubt(err)
-	}
-	counters, err := p.Counters(ctx, skusOf(commits)...)
-	if err != nil {
-		return nil, inDoubt(err)
-	}
-	return counters, nil
-}
-
-func (p *Postgres) halve(ctx context.Context, commits []Commit, outcomes []Outcome, rejected error) error {
-	if len(commits) == 1 {
-		outcomes[0] = Outcome{Verdict: VerdictFailed, Consumed: make([]bool, len(commits[0].Deductions)), Err: rejected}
-		return nil
-	}
-	middle := len(commits) / 2
-	for _, half := range [...]struct{ from, to int }{{0, middle}, {middle, len(commits)}} {
-		commits, outcomes := commits[half.from:half.to], outcomes[half.from:half.to]
-		_, err := p.commitBatch(ctx, commits, outcomes)
-		var rejected *rejectedError
-		if errors.As(err, &rejected) {
-			err = p.halve(ctx, commits, outcomes, rejected)
-		}
-		if err != nil {
+// commitApart commits what it can of a batch that failed as a whole. The database
+// fails those alone that are to blame, and those of a SKU whose rows are wrong.
+func (p *Postgres) commitApart(ctx context.Context, commits []Commit, outcomes []Outcome, failed error) ([]Counters, error) {
+	division := apart{
+		send: func(part []int) error {
+			some := make([]Outcome, len(part))
+			_, err := p.commitBatch(ctx, pick(commits, part), some)
+			for n, i := range part {
+				outcomes[i] = some[n]
+			}
 			return err
-		}
+		},
+		fail: func(i int, err error) error {
+			outcomes[i] = Outcome{Verdict: VerdictFailed, Consumed: make([]bool, len(commits[i].Deductions)), Err: err}
+			return nil
+		},
+		skus: func(i int) string {
+			var skus strings.Builder
+			for _, unit := range commits[i].Order.Units() {
+				skus.WriteString(unit.SKU)
+				skus.WriteByte(0)
+			}
+			return skus.String()
+		},
 	}
-	return nil
+	err := division.divide(indexes(len(commits)), failed)
+	var counters []Counters
+	if err == nil {
+		counters, err = p.Counters(ctx, skusOf(commits)...)
+	}
+	if err != nil && division.sent {
+		err = inDoubt(err)
+	}
+	return counters, err
 }
 
 func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes []Outcome) (counters []Counters, err error) {

@@ -16,6 +16,51 @@ func (p *Postgres) Fence(ctx context.Context, deductions []inventory.Deduction) 
 	if len(deductions) == 0 {
 		return nil, nil, nil
 	}
+	consumed, counters, err = p.fence(ctx, deductions)
+	if !isApart(err) {
+		return consumed, counters, err
+	}
+	consumed = make([]bool, len(deductions))
+	fencing := apart{
+		send: func(part []int) error {
+			some := make([]inventory.Deduction, len(part))
+			for n, i := range part {
+				some[n] = deductions[i]
+			}
+			answers, _, err := p.fence(ctx, some)
+			for n := range answers {
+				consumed[part[n]] = answers[n]
+			}
+			return err
+		},
+		fail: func(i int, err error) error {
+			if !cannotEncode(err) {
+				return err
+			}
+			// No order has an ID that the database cannot hold. The fence needs none.
+			anonymous := deductions[i]
+			anonymous.OrderID = ""
+			if _, _, err = p.fence(ctx, []inventory.Deduction{anonymous}); cannotEncode(err) {
+				return nil // nor has a SKU such a name
+			}
+			return err
+		},
+	}
+	if err = fencing.divide(indexes(len(deductions)), err); err == nil {
+		skus := make([]string, len(deductions))
+		for i, d := range deductions {
+			skus[i] = d.SKU
+		}
+		counters, err = p.Counters(ctx, skus...)
+	}
+	if err != nil && fencing.sent {
+		err = inDoubt(err)
+	}
+	return consumed, counters, err
+}
+
+// fence decides about deductions in one transaction.
+func (p *Postgres) fence(ctx context.Context, deductions []inventory.Deduction) (consumed []bool, counters []Counters, err error) {
 	var skus, orders []string
 	var epochs, seqs []int64
 	for _, d := range deductions {

@@ -143,7 +143,7 @@ func (p *Postgres) Order(ctx context.Context, id string) (Order, error) {
 		queueNoScan(batch)
 		queueRecord(batch, id, &found)
 	})
-	if err != nil {
+	if err != nil && !cannotEncode(err) {
 		return Order{}, err
 	}
 	if len(found) == 0 {

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -17,23 +18,24 @@ func (p *Postgres) Refuse(ctx context.Context, orders []Order) ([]Outcome, error
 		return nil, nil
 	}
 	written, failed := make(map[int]bool), make(map[int]error)
-	all := make([]int, len(orders))
-	for i := range orders {
-		all[i] = i
+	all := indexes(len(orders))
+	refusal := apart{
+		send: func(part []int) error { return p.refuseBatch(ctx, orders, part, false, written) },
+		fail: func(i int, err error) error {
+			var rejected *rejectedError
+			if errors.As(err, &rejected) {
+				err = p.refuseBatch(ctx, orders, []int{i}, true, written)
+			}
+			if failed[i] = err; err != nil && !isApart(err) {
+				return err
+			}
+			return nil
+		},
 	}
-	err := p.refuseBatch(ctx, orders, all, false, written)
-	var rejected *rejectedError
-	if errors.As(err, &rejected) {
-		err = nil
-		for _, i := range all {
-			one := []int{i}
-			failed[i] = p.refuseBatch(ctx, orders, one, false, written)
-			if errors.As(failed[i], &rejected) {
-				failed[i] = p.refuseBatch(ctx, orders, one, true, written)
-			}
-			if failed[i] != nil && !errors.As(failed[i], &rejected) {
-				return nil, inDoubt(failed[i])
-			}
+	err := refusal.send(all)
+	if isApart(err) {
+		if err = refusal.divide(all, err); err != nil && (refusal.sent || len(written) > 0) {
+			err = inDoubt(err)
 		}
 	}
 	if err != nil {
@@ -47,8 +49,8 @@ func (p *Postgres) Refuse(ctx context.Context, orders []Order) ([]Outcome, error
 		switch {
 		case written[i]:
 			outcomes[i].Verdict = VerdictRefused
-		case outcomes[i].Verdict == VerdictNew:
-			outcomes[i] = Outcome{Verdict: VerdictFailed, Err: failed[i]}
+		case outcomes[i].Verdict == VerdictNew || outcomes[i].Verdict == VerdictFailed:
+			outcomes[i] = Outcome{Verdict: VerdictFailed, Err: cmp.Or(failed[i], outcomes[i].Err)}
 		}
 	}
 	return outcomes, nil

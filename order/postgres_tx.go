@@ -2,9 +2,11 @@ package order
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastunit/lastunit/inventory"
 )
@@ -41,7 +43,8 @@ func (p *Postgres) changeTx(ctx context.Context, tx pgx.Tx, id string, action Ac
 		queueCountersOf(batch, []string{id}, &counters)
 	})
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		if notMigrated(sqlState(err)) {
+		var answer *pgconn.PgError
+		if errors.As(err, &answer) && notMigrated(answer) {
 			err = fmt.Errorf("%w: %w", ErrNotMigrated, err)
 		}
 		return Order{}, fmt.Errorf("%s order %q: %w", action, id, err)

@@ -67,7 +67,8 @@ type Store interface {
 	Commit(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error)
 
 	// Look finds out what became of orders, without changing anything: the
-	// Verdict is Existing, Conflict or New. It returns Counters as Commit does.
+	// Verdict is Existing, Conflict or New, or Failed if the database does not let that
+	// order be read. It returns Counters as Commit does.
 	// An order that the Counters or Outcome.Used count is found.
 	Look(ctx context.Context, commits []Commit) ([]Outcome, []Counters, error)
 
@@ -82,23 +83,25 @@ type Store interface {
 	// each its own answer, in the same order. At most MaxCommits at once. Its
 	// errors are those of each Action; ErrBusy for an order that another
 	// transaction is changing, such as somebody's own open one: it is not waited
-	// for. It returns the Counters of every SKU of the
-	// orders, sorted by SKU.
+	// for; ErrRejected for an order that the database does not let be changed, and
+	// ErrUnavailable for one whose SKU's tables contradict each other. It returns the
+	// Counters of every SKU of the orders, sorted by SKU.
 	Change(ctx context.Context, changes []Change) ([]Changed, []Counters, error)
 
 	// Due returns up to limit held orders whose time is over, those first that
 	// are due the longest, and makes them due again after a while: until then
-	// nobody else gets them. A held order whose time is over stays held, and keeps
+	// nobody else gets them, unless the database does not let the order be changed. A held order whose time is over stays held, and keeps
 	// its units, until a Change makes it something else. The while is 1 ms to MaxHold.
 	Due(ctx context.Context, again time.Duration, limit int) ([]Order, error)
 
-	// Uncounted returns the IDs of up to limit orders that were changed in
-	// somebody's own transaction and are not counted yet. See TxStore.
-	Uncounted(ctx context.Context, limit int) ([]string, error)
+	// Uncounted returns the IDs of up to limit orders, sorted, that sort after an ID,
+	// were changed in somebody's own transaction and are not counted yet. See TxStore.
+	Uncounted(ctx context.Context, after string, limit int) ([]string, error)
 
 	// Fence decides about deductions that nobody settled in time. true: its
 	// order consumed it, settle it. false: no order did and none ever will,
-	// restore it. It returns Counters as Commit does.
+	// restore it. It is ErrRejected, for all of them, if the database does not let one
+	// of the orders be read. It returns Counters as Commit does.
 	Fence(ctx context.Context, deductions []inventory.Deduction) (consumed []bool, _ []Counters, _ error)
 
 	// Order returns one order. It fails with ErrNotFound.

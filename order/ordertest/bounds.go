@@ -193,7 +193,7 @@ var boundsTests = []test{
 		for _, limit := range []int{0, -1, math.MinInt} {
 			_, err := s.store.Due(s.ctx, later, limit)
 			s.invalid(err, limit)
-			_, err = s.store.Uncounted(s.ctx, limit)
+			_, err = s.store.Uncounted(s.ctx, "", limit)
 			s.invalid(err, limit)
 		}
 		check()
@@ -450,7 +450,7 @@ func (s *shop) calls(ctx context.Context, sku string, c order.Commit) map[string
 		"SetPaused": func() error { _, err := s.store.SetPaused(ctx, sku, true); return err },
 		"SetLedger": func() error { return s.store.SetLedger(ctx, false) },
 		"Due":       func() error { _, err := s.store.Due(ctx, time.Hour, 1000); return err },
-		"Uncounted": func() error { _, err := s.store.Uncounted(ctx, 1); return err },
+		"Uncounted": func() error { _, err := s.store.Uncounted(ctx, "", 1); return err },
 		"Movements": func() error { _, err := s.store.Movements(ctx, sku, 0, 1); return err },
 		"Feed":      func() error { _, _, err := s.store.Feed(ctx, order.Cursor{}, 1); return err },
 		"Commit":    func() error { _, _, err := s.store.Commit(ctx, []order.Commit{c}); return err },

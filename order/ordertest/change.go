@@ -334,7 +334,7 @@ var changeTests = []test{
 		sku := s.sku("floor", 10)
 		s.hold(later, s.direct("1", line(sku, 1)))
 		s.cancel("1")
-		ids, err := s.store.Uncounted(s.ctx, 10)
+		ids, err := s.store.Uncounted(s.ctx, "", 10)
 		s.NoError(err)
 		s.Empty(ids)
 	}},

@@ -75,7 +75,7 @@ func (a *attempt) ask(ctx context.Context, u int, r refusal) (meaning, error) {
 	switch {
 	case c.Epoch < r.epoch || c.Version < r.version:
 		m.renewed = true
-		return m, a.s.reload(ctx, unit.SKU, c.Epoch, "they are ahead of Postgres")
+		return m, a.s.reload(ctx, unit.SKU, r.epoch, becauseAhead)
 	case c.Version > r.version:
 		m.renewed = true
 		a.s.bring(ctx, c)

@@ -107,7 +107,9 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 		}
 		switch outcome.Verdict {
 		case order.VerdictAgain:
-			a.dropDead(ctx, outcome.Again)
+			if err := a.dropDead(ctx, outcome.Again); err != nil && (ctx.Err() != nil || !a.s.sellsWithout(err)) {
+				return a.refuse(ctx, err)
+			}
 		case order.VerdictBooked:
 			if deductions == nil && !a.inDoubt {
 				a.restoreAfterPush(ctx, a.held)
@@ -292,8 +294,9 @@ func thoseThere(deductions []inventory.Deduction) (there []inventory.Deduction) 
 }
 
 // dropDead gives dead deductions back and forgets them. To deduct again takes
-// an attempt of its own name, as the dead one may still be on record.
-func (a *attempt) dropDead(ctx context.Context, again []bool) {
+// an attempt of its own name, as the dead one may still be on record. Where Redis has
+// counters of an epoch that Postgres does not have, it replaces them.
+func (a *attempt) dropDead(ctx context.Context, again []bool) error {
 	var gone []inventory.Deduction
 	for u, dead := range again {
 		if dead {
@@ -302,6 +305,7 @@ func (a *attempt) dropDead(ctx context.Context, again []bool) {
 		}
 	}
 	a.giveBack(ctx, gone...)
+	return a.s.replaceAhead(ctx, gone)
 }
 
 // giveBack restores deductions that a definite answer of Postgres has refused

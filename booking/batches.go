@@ -45,6 +45,12 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 			if errors.Is(outcome.Err, order.ErrRejected) {
 				s.blocked.add(commits[i].Order.Customer, suspectFor)
 			}
+		case outcome.Verdict == order.VerdictAgain:
+			for l, d := range deductions {
+				if at := news[d.SKU]; at != nil && outcome.Again[l] && d.Epoch > at.counters.Epoch {
+					s.shelf.retract(d.Epoch, at.counters)
+				}
+			}
 		case outcome.Verdict == order.VerdictFull && len(deductions) > 0:
 			d := deductions[outcome.Unit]
 			if at := news[d.SKU]; at != nil {
@@ -76,10 +82,10 @@ type settlement struct {
 }
 
 // doubt takes note that Postgres had no capacity for a deduction. If Redis
-// granted it from the very supply that Postgres has now, Redis lost something;
-// else it only has an old supply.
+// granted it from the very supply that Postgres has now, Redis lost something, and if
+// from a newer one, it has what never was; else it only has an old supply.
 func (at *settlement) doubt(d inventory.Deduction) {
-	if d.Epoch == at.counters.Epoch && d.Version == at.counters.Version {
+	if d.Epoch == at.counters.Epoch && d.Version >= at.counters.Version {
 		at.lost = true
 	} else {
 		at.push = true

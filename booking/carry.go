@@ -200,11 +200,15 @@ func (e *acceptance) drop(ctx context.Context, consumed []bool) {
 // under another identity.
 func (e *acceptance) renew(ctx context.Context, again []bool) {
 	e.rounds++
+	known := len(e.dead)
 	for u, dead := range again {
 		if dead {
 			e.dead = append(e.dead, e.held[u])
 			e.held[u] = inventory.Deduction{}
 		}
+	}
+	if err := e.s.replaceAhead(ctx, e.dead[known:]); err != nil {
+		e.s.log.DebugContext(ctx, "lastunit: counters that are ahead of Postgres are not replaced yet", "order", e.order.ID, "error", err)
 	}
 	if err := e.draw(ctx); err != nil { // only another database draws otherwise
 		e.s.log.DebugContext(ctx, "lastunit: what an accepted order draws on pools is not known", "order", e.order.ID, "error", err)

@@ -235,5 +235,9 @@ func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.
 		}
 		return s.reload(ctx, c.SKU, c.Epoch, err.Error())
 	}
-	return s.reload(ctx, c.SKU, c.Epoch, difference.because())
+	seen := c.Epoch
+	if difference.Kind == KindEpoch {
+		seen = max(seen, stock.Epoch) // above Postgres's it never was begun
+	}
+	return s.reload(ctx, c.SKU, seen, difference.because())
 }

@@ -27,9 +27,21 @@ func (s *Service) Rebuild(ctx context.Context, sku string) error {
 	defer cancel()
 	c, err := s.counters(ctx, sku)
 	if err == nil {
-		err = s.reload(ctx, sku, c.Epoch, "asked to")
+		err = s.reload(ctx, sku, s.newestOf(ctx, c), "asked to")
 	}
 	return unknown(err)
+}
+
+// newestOf is the newest epoch of a SKU on either side, as far as Redis can be asked.
+func (s *Service) newestOf(ctx context.Context, c order.Counters) int64 {
+	if s.direct() {
+		return c.Epoch
+	}
+	stocks, err := s.readStock(ctx, []string{c.SKU})
+	if err != nil || stocks[0].Store != c.Store {
+		return c.Epoch
+	}
+	return max(c.Epoch, stocks[0].Epoch)
 }
 
 // reload begins a new epoch and loads it, unless somebody has begun one since
@@ -37,15 +49,19 @@ func (s *Service) Rebuild(ctx context.Context, sku string) error {
 // epoch that others began may have been loaded and lost already, and must not be
 // loaded a second time. Who finds it not loaded for too long begins another one.
 // Calls for one SKU join.
+//
+// The epoch that was seen may be above Postgres's: then Postgres never began it, or was
+// restored since. It is replaced, and what was deducted in it stays void.
 func (s *Service) reload(ctx context.Context, sku string, seen int64, because string) error {
 	if s.direct() {
 		return nil
 	}
 	return s.joinedCall(ctx, &s.reloads, sku, func(ctx context.Context) error {
-		c, begun, err := s.config.Orders.BeginEpoch(ctx, sku, seen)
+		c, replaces, begun, err := s.beginEpoch(ctx, sku, seen)
 		if err != nil {
 			return err
 		}
+		s.shelf.retract(replaces, c)
 		if !begun {
 			s.shelf.observeCounters(c)
 			return nil
@@ -54,7 +70,9 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 			s.warn(ctx, sku, "lastunit: rebuilding the counters in Redis from Postgres", "epoch", c.Epoch, "because", because)
 		}
 		began := time.Now()
-		if err := s.config.Inventory.Load(ctx, c.Supply()); err != nil {
+		supply := c.Supply()
+		supply.Replaces = replaces
+		if err := s.config.Inventory.Load(ctx, supply); err != nil {
 			if at := s.shelf.spot(sku); at != nil && errors.Is(err, inventory.ErrUnavailable) {
 				s.failed(ctx, sku, at, s.places.of(ctx, sku), began, err)
 			}
@@ -63,6 +81,36 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 		s.shelf.observeLoaded(c)
 		return nil
 	})
+}
+
+// beginEpoch begins an epoch above the one that was seen, unless Postgres has one already.
+// If that one is too near to the bound for that, it begins the next one after Postgres's
+// own, to be loaded in place of it: the two never meet.
+func (s *Service) beginEpoch(ctx context.Context, sku string, seen int64) (c order.Counters, replaces int64, begun bool, err error) {
+	c, begun, err = s.config.Orders.BeginEpoch(ctx, sku, seen)
+	if err != nil || begun || c.Epoch >= seen {
+		return c, 0, begun, err
+	}
+	if s.newestOf(ctx, c) != seen {
+		return c, seen, false, nil // somebody has replaced it
+	}
+	c, begun, err = s.config.Orders.BeginEpoch(ctx, sku, c.Epoch)
+	return c, seen, begun, err
+}
+
+// becauseAhead is why counters are rebuilt that are of an epoch or a version that
+// Postgres does not have.
+const becauseAhead = "they are ahead of Postgres"
+
+// replaceAhead replaces the counters of those dead deductions whose epoch is one that
+// Postgres does not have.
+func (s *Service) replaceAhead(ctx context.Context, dead []inventory.Deduction) (failed error) {
+	for _, d := range dead {
+		if s.shelf.ahead(d) {
+			failed = errors.Join(failed, s.reload(ctx, d.SKU, d.Epoch, becauseAhead))
+		}
+	}
+	return failed
 }
 
 // briefly runs a call to Redis that need not succeed. It returns after

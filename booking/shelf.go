@@ -120,6 +120,9 @@ func (l *life) covers(seen known) bool {
 		(l.epoch > seen.Epoch || l.epoch == seen.Epoch && (l.loaded || !seen.loaded) && (l.draws != nil || seen.draws == nil))
 }
 
+// is reports whether it is the life of an epoch of a store.
+func (l *life) is(store string, epoch int64) bool { return l.store == store && l.epoch == epoch }
+
 // next is the life with what was seen: another one, or the same with more known
 // about it.
 func (l *life) next(seen known) *life {
@@ -185,8 +188,34 @@ func knownOf(c order.Counters) known {
 	return known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, draws: c.Draws}
 }
 
+// observeDeduction takes note of a deduction of the epoch that Postgres has, as far as it is
+// known here. That there is a newer one is Postgres's word alone: Redis may have counters of
+// an epoch that never was.
 func (s *shelf) observeDeduction(d inventory.Deduction) {
-	s.observe(d.SKU, known{store: d.Store, Watermark: inventory.Watermark{Epoch: d.Epoch, Seq: d.Seq}, loaded: true})
+	if at := s.spot(d.SKU); at != nil && at.now.Load().is(d.Store, d.Epoch) {
+		at.observe(known{store: d.Store, Watermark: inventory.Watermark{Epoch: d.Epoch, Seq: d.Seq}, loaded: true})
+	}
+}
+
+// retract forgets an epoch that Postgres turned out not to have, by counters that were
+// read after that epoch was seen: Postgres was restored since it was observed.
+func (s *shelf) retract(epoch int64, c order.Counters) {
+	at := s.spot(c.SKU)
+	if at == nil {
+		return
+	}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.now.Load().is(c.Store, epoch) {
+		at.now.Store((*life)(nil).next(knownOf(c)))
+	}
+}
+
+// ahead reports whether a deduction that Postgres has found dead is of an epoch that
+// Postgres does not have.
+func (s *shelf) ahead(d inventory.Deduction) bool {
+	k, _ := s.get(d.SKU)
+	return d.Store == k.store && d.Epoch > k.Epoch
 }
 
 // know returns what is known of a SKU, from Postgres if this process never met

@@ -78,6 +78,11 @@ func (s Supply) Check() error {
 	if err := checkRange("epoch", s.Epoch, 1, maxCounter); err != nil {
 		return err
 	}
+	if s.Replaces != 0 {
+		if err := checkRange("replaces", s.Replaces, s.Epoch+1, maxCounter); err != nil {
+			return err
+		}
+	}
 	if err := checkRange("version", s.Version, 1, maxCounter); err != nil {
 		return err
 	}

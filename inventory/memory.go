@@ -31,7 +31,7 @@ func (m *Memory) Load(ctx context.Context, supplies ...Supply) error {
 		if err := ctx.Err(); err != nil {
 			return unavailable("load", supply.SKU, err)
 		}
-		if c, err := m.counters(supply.SKU, supply.Store); err == nil && c.Epoch >= supply.Epoch {
+		if c, err := m.counters(supply.SKU, supply.Store); err == nil && c.Epoch >= supply.Epoch && c.Epoch != supply.Replaces {
 			continue
 		}
 		made := newCounters(supply)

@@ -71,6 +71,11 @@ func within(field string, n, low, high int64) error {
 const highest = 1 << 52
 
 func checkSupply(ctx context.Context, s inventory.Supply) error {
+	if s.Replaces != 0 {
+		if err := within("replaces", s.Replaces, s.Epoch+1, highest); err != nil {
+			return err
+		}
+	}
 	return check(ctx, inventory.CheckID("sku", s.SKU), inventory.CheckID("store", s.Store),
 		within("epoch", s.Epoch, 1, highest), within("version", s.Version, 1, highest),
 		within("units", s.Units, -highest, highest), within("admitted", s.Admitted, 0, highest),
@@ -115,7 +120,7 @@ func (m *model) Load(ctx context.Context, supplies ...inventory.Supply) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range supplies {
-		if c, err := m.usable(s.SKU, s.Store); err == nil && c.Epoch >= s.Epoch {
+		if c, err := m.usable(s.SKU, s.Store); err == nil && c.Epoch >= s.Epoch && c.Epoch != s.Replaces {
 			continue
 		}
 		old, _ := m.usable(s.SKU, s.Store)

@@ -78,7 +78,7 @@ func (r *Redis) load(ctx context.Context, supplies []Supply) error {
 		redis: r, script: loadScript, did: "load",
 		of: func(i int) (string, []any) {
 			s := supplies[i]
-			return s.SKU, append([]any{s.Store, s.Epoch, s.Version, s.Units}, s.termArguments()...)
+			return s.SKU, append(append([]any{s.Store, s.Epoch, s.Version, s.Units}, s.termArguments()...), s.Replaces)
 		},
 		answer: func(_ int, _ *reply, err error) error { return err },
 	}

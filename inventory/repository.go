@@ -29,7 +29,7 @@ type InventoryRepository interface {
 	// deducted anew in the new epoch, under the same attempts and with Seqs of
 	// their own from 1 on, even if the supply is not enough. Else they are as they were.
 	// Counters of this epoch or a newer one stay as they are, and that is no
-	// error. Load only an epoch that the order store has just begun: an epoch
+	// error; those of the epoch that Supply.Replaces names are replaced. Load only an epoch that the order store has just begun: an epoch
 	// that was loaded and lost must not be loaded a second time.
 	//
 	// All supplies are checked before the first is loaded. They are loaded in
@@ -134,7 +134,13 @@ type Supply struct {
 	Version  int64  // orders the supplies of a SKU: 1 to 2^52
 	Units    int64  // may be deducted in this epoch, all in all; may be negative
 	Admitted int64  // were committed in this epoch and deducted before
-	Terms           // who may buy, and when
+
+	// Replaces is, for Load, an epoch of counters that were found there and that the order
+	// store never began: above Epoch, up to 2^52; 0 for none. Counters of that very epoch
+	// are replaced too.
+	Replaces int64
+
+	Terms // who may buy, and when
 }
 
 // Watermark is how far the caller knows the counters of a SKU to be. Counters

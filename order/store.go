@@ -128,6 +128,11 @@ type Store interface {
 	// seen, and so makes all deductions of that one void. If it isn't, somebody
 	// else was first, begun is false, and the SKU stays as it is. Only who began
 	// an epoch may load it. It fails with ErrUnknownSKU.
+	//
+	// An epoch that was seen and is above the SKU's is one that this Store never began,
+	// or has forgotten, as after a restore: the new epoch is above that one. From 2^51 on
+	// it is not, so that no counter comes near its bound, and the SKU stays as it is. Then
+	// begin the next one after the SKU's own, and load it with Supply.Replaces.
 	BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error)
 
 	// Claim takes up to limit partitions that nobody claimed within the period,

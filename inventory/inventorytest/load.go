@@ -41,6 +41,32 @@ var loadCases = []testCase{
 			require.NoError(s.t, s.repo.Load(s.ctx, again))
 		})
 	}},
+	{"replaces counters of the one epoch that it is to", func(s *shelf) {
+		s.load(10)
+		s.deduct(4)
+		void := s.deduct(1)
+		kept, err := s.repo.Accept(s.ctx, "an order", void)
+		require.NoError(s.t, err)
+		require.True(s.t, kept.AllKept())
+		ahead, mended := s.epoch, s.current()
+		mended.Epoch, mended.Version, mended.Units, mended.Replaces = ahead-2, s.version+1, 8, ahead+1
+		s.unchanged(func() { require.NoError(s.t, s.repo.Load(s.ctx, mended)) }) // it is another epoch than it names
+		mended.Replaces = ahead
+		for range 2 { // a repeat finds its own
+			require.NoError(s.t, s.repo.Load(s.ctx, mended))
+			stock := s.stock()
+			assert.Equal(s.t, [...]int64{ahead - 2, 8, 1}, [...]int64{stock.Epoch, stock.Supply, stock.Taken}, "the accepted order moves along")
+		}
+		newer := mended
+		newer.Epoch, newer.Version = ahead-1, mended.Version+1
+		require.NoError(s.t, s.repo.Load(s.ctx, newer))
+		require.NoError(s.t, s.repo.Load(s.ctx, mended), "a late copy")
+		assert.Equal(s.t, ahead-1, s.stock().Epoch)
+		for _, wrong := range []int64{-1, 1, mended.Epoch, bound + 1} {
+			mended.Replaces = wrong
+			failsInvalid(s.t, s.repo.Load(s.ctx, mended))
+		}
+	}},
 	{"keeps counters of a newer epoch", func(s *shelf) {
 		s.load(10)
 		s.deduct(4)

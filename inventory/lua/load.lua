@@ -12,10 +12,13 @@
 -- ARGV[6]  opens_at        milliseconds, 0 for none
 -- ARGV[7]  closes_at       milliseconds, 0 for none
 -- ARGV[8]  paused          0 or 1
+-- ARGV[9]  replaces        an epoch above this one that Postgres never began, 0 for none
 --
--- Returns {'loaded'}, or {'kept'} if the hash is of this epoch or a newer one.
+-- Returns {'loaded'}, or {'kept'} if the hash is of this epoch or a newer one, other
+-- than the one that it replaces.
 --
--- Safe to repeat, as a hash is only replaced by a newer epoch; what is missing,
+-- Safe to repeat, as a hash is only replaced by a newer epoch, or is gone with the epoch
+-- that it replaces; what is missing,
 -- garbage, another store's or of another format is replaced at once.
 
 local store = ARGV[1]
@@ -26,6 +29,10 @@ if not store or store == '' then return refuse('store is empty') end
 if not epoch then return refuse('epoch is not a whole number from 1 to 2^52') end
 if not version then return refuse('version is not a whole number from 1 to 2^52') end
 if not supply then return refuse('supply is not a whole number within 2^52') end
+local replaces = whole(ARGV[9] or '0', 0, BOUND)
+if not replaces or replaces > 0 and replaces <= epoch then
+  return refuse('replaces is neither 0 nor a whole number above the epoch to 2^52')
+end
 local terms = {}
 local fine, wrong = read_terms(terms, ARGV[5], ARGV[6], ARGV[7], ARGV[8])
 if not fine then return refuse(wrong) end
@@ -40,7 +47,7 @@ local reopening = version > 2
 if kind == 'hash' then
   local stock = read_stock(KEYS[1], store)
   if stock then reopening = stock.supply <= stock.taken end
-  if stock and stock.epoch >= epoch then return {'kept'} end
+  if stock and stock.epoch >= epoch and stock.epoch ~= replaces then return {'kept'} end
   local cursor, seen = '0', {}
   local format = value_of(KEYS[1], 'format') or FORMAT -- the first one came without
   repeat

@@ -40,11 +40,26 @@ var beginEpochTests = []test{
 		second, _, err := s.store.BeginEpoch(s.ctx, sku, seen)
 		s.NoError(err)
 		s.Equal(still(first), still(second))
-		for _, other := range []int64{0, seen - 1, first.Epoch + 1} {
+		for _, other := range []int64{0, seen - 1, 1 << 51, 1 << 52} {
 			third, _, err := s.store.BeginEpoch(s.ctx, sku, other)
 			s.NoError(err)
 			s.Equal(still(first), still(third))
 		}
+	}},
+	{"above one that was never begun", func(s *shop) {
+		sku := s.sku("floor", 10)
+		before := s.counters(sku)
+		for _, ahead := range []int64{before.Epoch + 1, before.Epoch + 1_000_000_000, 1<<51 - 2} {
+			c, begun, err := s.store.BeginEpoch(s.ctx, sku, ahead)
+			s.NoError(err)
+			s.True(begun)
+			s.Greater(c.Epoch, ahead)
+			again, begun, err := s.store.BeginEpoch(s.ctx, sku, ahead)
+			s.NoError(err)
+			s.False(begun, "only once")
+			s.Equal(still(c), still(again))
+		}
+		s.Equal(before.Version+3, s.counters(sku).Version)
 	}},
 	{"100 callers advance it once", func(s *shop) {
 		sku := s.sku("floor", 10)

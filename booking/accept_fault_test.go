@@ -142,7 +142,7 @@ func TestPostgresDownBehindAccept(t *testing.T) {
 	shop := accepts(t, s, backlog)
 	background(t, shop.Service)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1000}))
-	_, err := shop.Book(t.Context(), request("floor", 1000))
+	_, err := bookOnce(shop.Service, request("floor", 1000))
 	require.NoError(t, err)
 	postgres.Kill()
 	receipts := make(map[int]booking.Receipt)

@@ -199,16 +199,14 @@ func TestRejectedBehindAccept(t *testing.T) {
 func TestOnRefusedPanics(t *testing.T) {
 	t.Parallel()
 	s := embedded(t)
-	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet,
-		OnRefused: func(context.Context, order.Order, error) { panic("the test says so") },
+	shop := open(t, s, func(c *booking.Config) {
+		c.OnRefused = func(context.Context, order.Order, error) { panic("the test says so") }
 	})
-	require.NoError(t, err)
 	background(t, shop)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
 	gone(t, s, request("floor", 1))
 	require.NoError(t, shop.Pause(t.Context(), "floor"))
-	_, err = shop.Book(t.Context(), request("floor", 1))
+	_, err := bookOnce(shop, request("floor", 1))
 	require.ErrorIs(t, err, order.ErrRefused, "whoever meets it carries it out")
 	require.NoError(t, shop.Resume(t.Context(), "floor"))
 	_, err = book(shop, request("floor", 2))
@@ -226,12 +224,9 @@ func TestAcceptedForACustomerThatIsNotThere(t *testing.T) {
 	require.NoError(t, err)
 	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
 	told := make(chan error, 100)
-	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Backlog: 5,
-		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
-		OnRefused: func(_ context.Context, _ order.Order, why error) { told <- why },
+	shop := open(t, s, func(c *booking.Config) {
+		c.Backlog, c.OnRefused = 5, func(_ context.Context, _ order.Order, why error) { told <- why }
 	})
-	require.NoError(t, err)
 	background(t, shop)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
 	for i := range 10 {

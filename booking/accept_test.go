@@ -59,20 +59,18 @@ func (a *accepting) refusals(id string) []error {
 func accepts(t testing.TB, s stores, backlog int) *accepting {
 	t.Helper()
 	a := &accepting{stalled: &stalled{Store: s.orders}, refused: make(map[string][]error)}
-	var err error
-	a.Service, err = booking.New(booking.Config{
-		Inventory: s.inventory, Orders: a.stalled, Logger: quiet, Backlog: backlog,
-		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
-		OnRefused: func(ctx context.Context, o order.Order, why error) {
+	s.orders = a.stalled
+	a.Service = open(t, s, func(c *booking.Config) {
+		c.Backlog = backlog
+		c.OnRefused = func(ctx context.Context, o order.Order, why error) {
 			if ctx.Err() != nil {
 				return
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.refused[o.ID] = append(a.refused[o.ID], why)
-		},
+		}
 	})
-	require.NoError(t, err)
 	return a
 }
 
@@ -99,8 +97,7 @@ func accept(t testing.TB, shop accepter, r booking.Request) booking.Receipt {
 // waits is what became of a receipt, soon.
 func waits(t testing.TB, receipt booking.Receipt) (order.Order, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
+	ctx := patiently(t)
 	o, err := receipt.Wait(ctx)
 	require.NoError(t, ctx.Err(), "it is not decided")
 	select {
@@ -269,7 +266,7 @@ func TestAcceptTwice(t *testing.T) {
 		}
 		// Book, and then Accept with the same and with another content.
 		r = request("floor", 20)
-		_, err = shop.Book(t.Context(), r)
+		_, err = bookOnce(shop.Service, r)
 		require.NoError(t, err)
 		o, err := waits(t, accept(t, shop, r))
 		confirmed(t, o, err, r)

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
@@ -78,6 +77,8 @@ func counted(t *testing.T) (s, other stores, toRedis, toPostgres *trips) {
 	t.Cleanup(pool.Close)
 	client := servertest.SharedRedis(t).Client(t, func(o *redis.Options) {
 		o.Dialer, o.PoolSize = toRedis.dial, 1
+		// A call that the client gives up is sent again, on another connection.
+		o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = patience, patience, patience
 	})
 	s = stores{inventory.NewRedis(client, inventory.WithKeyPrefix(other.prefix)), order.NewPostgres(pool), client, other.prefix}
 	return s, other, toRedis, toPostgres
@@ -95,11 +96,14 @@ func seats(n int) (items []order.Item, skus []string) {
 	return items, skus
 }
 
+// unhurried lets calls of a whole hall take as long as they do.
+func unhurried(c *booking.Config) { c.Timeout = patience }
+
 // A whole hall is put on sale, and read, in a handful of round trips.
 func TestBulk(t *testing.T) {
 	t.Parallel()
 	s, uncounted, toRedis, toPostgres := counted(t)
-	shop, other := openFor(t, s, time.Minute), openFor(t, uncounted, time.Minute)
+	shop, other := open(t, s, unhurried), open(t, uncounted, unhurried)
 	// The connections know what they will be asked.
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "first", Capacity: 1}, order.Item{SKU: "second", Capacity: 1, Draws: lines("first", 1)}))
 	_, err := shop.Stocks(t.Context(), "first", "second")

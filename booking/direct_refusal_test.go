@@ -2,7 +2,6 @@ package booking_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -37,7 +36,10 @@ func (s *slow) Commit(ctx context.Context, commits []order.Commit) ([]order.Outc
 // same request to Book is not refused: it waits for that order.
 func TestOrderOnItsWayAsRedisDies(t *testing.T) {
 	t.Parallel()
-	s := stores{inventory: inventory.NewMemory(), orders: order.NewMemory()} // whose answers are never too late
+	inABubble(t, orderOnItsWayAsRedisDies)
+}
+
+func orderOnItsWayAsRedisDies(t *testing.T, s stores) {
 	both := &spread{InventoryRepository: s.inventory}
 	orders := &slow{Store: s.orders, on: make(chan struct{})}
 	s.inventory, s.orders = both, orders
@@ -92,7 +94,10 @@ func (u *unlisted) Unsettled(ctx context.Context, store, sku string, age time.Du
 // long as Redis, which works, has not told it so.
 func TestRefusedOnlyOnceRivalsAreKnown(t *testing.T) {
 	t.Parallel()
-	s := embedded(t)
+	inABubble(t, refusedOnlyOnceRivalsAreKnown)
+}
+
+func refusedOnlyOnceRivalsAreKnown(t *testing.T, s stores) {
 	inRedis := &unlisted{InventoryRepository: s.inventory, sku: "floor"}
 	late := &lateCommit{Store: s.orders}
 	first := open(t, stores{inventory: s.inventory, orders: late})
@@ -125,41 +130,33 @@ func TestRefusedBesideANodeThatHangs(t *testing.T) {
 	t.Parallel()
 	for name, mode := range map[string]booking.RedisDown{"refuse": booking.Refuse, "sell direct": booking.SellDirect} {
 		t.Run(name, func(t *testing.T) {
-			s := embedded(t)
-			inRedis := &unlisted{InventoryRepository: s.inventory, sku: "sick", asked: make(chan struct{}, 1)}
-			shop, err := booking.New(booking.Config{Inventory: inRedis, Orders: s.orders, Logger: quiet, WhenRedisDown: mode})
-			require.NoError(t, err)
-			buy := func(ctx context.Context, sku, id string) error {
-				_, err := shop.Book(ctx, booking.Request{ID: id, Customer: "carol", Lines: lines(sku, 1)})
-				return err
-			}
-			for _, sku := range []string{"sick", "fine"} {
-				require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: sku, Capacity: 100, CustomerLimit: 1}))
-				require.NoError(t, buy(t.Context(), sku, sku))
-			}
-			leaving, leave := context.WithCancel(context.Background())
-			defer leave()
-			var done chan struct{}
-			// Not asked at once if Redis stalls, as SellDirect does without it then for a while.
-			eventually(t, func() error {
-				done = make(chan struct{})
+			inABubble(t, func(t *testing.T, s stores) {
+				inRedis := &unlisted{InventoryRepository: s.inventory, sku: "sick", asked: make(chan struct{}, 1)}
+				shop, err := booking.New(booking.Config{Inventory: inRedis, Orders: s.orders, Logger: quiet, WhenRedisDown: mode})
+				require.NoError(t, err)
+				buy := func(ctx context.Context, sku, id string) error {
+					_, err := shop.Book(ctx, booking.Request{ID: id, Customer: "carol", Lines: lines(sku, 1)})
+					return err
+				}
+				for _, sku := range []string{"sick", "fine"} {
+					require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: sku, Capacity: 100, CustomerLimit: 1}))
+					require.NoError(t, buy(t.Context(), sku, sku))
+				}
+				leaving, leave := context.WithCancel(context.Background())
+				defer leave()
+				done := make(chan struct{})
 				go func() {
 					defer close(done)
 					_ = buy(leaving, "sick", "sick again")
 				}()
-				select {
-				case <-inRedis.asked:
-					return nil
-				case <-done:
-					return errors.New("refused without a look at what is unsettled")
-				}
+				<-inRedis.asked
+				// The other one waits for 5 seconds.
+				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				defer cancel()
+				assert.ErrorIs(t, buy(ctx, "fine", "fine again"), inventory.ErrLimitExceeded)
+				leave()
+				<-done
 			})
-			// The other one waits for 5 seconds.
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-			defer cancel()
-			assert.ErrorIs(t, buy(ctx, "fine", "fine again"), inventory.ErrLimitExceeded)
-			leave()
-			<-done
 		})
 	}
 }

@@ -83,7 +83,7 @@ func TestRedisGone(t *testing.T) {
 	s, server := onPrivateRedis(t)
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
-	_, err := shop.Book(t.Context(), request("floor", 0))
+	_, err := bookOnce(shop, request("floor", 0))
 	require.NoError(t, err)
 	server.Kill()
 	_, err = shop.Book(t.Context(), request("floor", 1))
@@ -101,7 +101,7 @@ func TestPostgresGone(t *testing.T) {
 	s, _, postgres := private(t)
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
-	_, err := shop.Book(t.Context(), request("floor", 0))
+	_, err := bookOnce(shop, request("floor", 0))
 	require.NoError(t, err)
 	eventually(t, func() error { // it is settled behind the answer
 		stocks, err := s.inventory.Stock(t.Context(), "floor")

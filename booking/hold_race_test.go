@@ -34,11 +34,7 @@ func several(t testing.TB, n int) (all []stores, database string) {
 // eager is a service whose background work looks for holds all the time.
 func eager(t testing.TB, s stores) *booking.Service {
 	t.Helper()
-	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet, CheckEvery: 20 * time.Millisecond,
-	})
-	require.NoError(t, err)
-	return shop
+	return open(t, s, func(c *booking.Config) { c.CheckEvery = 20 * time.Millisecond })
 }
 
 // books audits both sides of the SKUs: no difference, and sums that agree.

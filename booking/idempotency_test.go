@@ -21,11 +21,11 @@ func TestSameRequestSameAnswer(t *testing.T) {
 		shop := open(t, s)
 		background(t, shop)
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
-		first, err := shop.Book(t.Context(), request("floor", 0))
+		first, err := bookOnce(shop, request("floor", 0))
 		require.NoError(t, err)
 		same := func(when string, by *booking.Service) {
 			t.Helper()
-			again, err := by.Book(t.Context(), request("floor", 0))
+			again, err := bookOnce(by, request("floor", 0))
 			require.NoError(t, err, when)
 			assert.Equal(t, first.ID, again.ID, when)
 			assert.Equal(t, first.Lines, again.Lines, when)
@@ -36,7 +36,7 @@ func TestSameRequestSameAnswer(t *testing.T) {
 		exact(t, shop)
 		same("after it was settled", shop)
 		same("in another process", open(t, s))
-		_, err = shop.Book(t.Context(), request("floor", 1))
+		_, err = bookOnce(shop, request("floor", 1))
 		require.NoError(t, err)
 		same("after the last unit is sold", shop)
 		same("after the last unit is sold, in another process", open(t, s))
@@ -77,7 +77,7 @@ func TestSameIDOtherContentIsAConflict(t *testing.T) {
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "balcony", Capacity: 2}))
 		first := request("floor", 0)
-		_, err := shop.Book(t.Context(), first)
+		_, err := bookOnce(shop, first)
 		require.NoError(t, err)
 		for name, change := range map[string]func(*booking.Request){
 			"customer":  func(r *booking.Request) { r.Customer = "somebody else" },
@@ -89,7 +89,7 @@ func TestSameIDOtherContentIsAConflict(t *testing.T) {
 		} {
 			other := first
 			change(&other)
-			got, err := shop.Book(t.Context(), other)
+			got, err := bookOnce(shop, other)
 			require.ErrorIs(t, err, order.ErrIdempotencyConflict, name)
 			assert.Zero(t, got, "nothing is told of an order that may be another customer's")
 			var detail *order.OrderError
@@ -108,10 +108,10 @@ func TestSummedLinesAreTheSameRequest(t *testing.T) {
 	shop := open(t, embedded(t))
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "a", Capacity: 5}))
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "b", Capacity: 5}))
-	one, err := shop.Book(t.Context(), booking.Request{ID: "1", Customer: "c", Lines: []order.Line{{SKU: "b", Quantity: 1}, {SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 2}}})
+	one, err := bookOnce(shop, booking.Request{ID: "1", Customer: "c", Lines: []order.Line{{SKU: "b", Quantity: 1}, {SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 2}}})
 	require.NoError(t, err)
 	assert.Equal(t, []order.Line{{SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 3}}, one.Lines)
-	two, err := shop.Book(t.Context(), booking.Request{ID: "1", Customer: "c", Lines: []order.Line{{SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 3}}})
+	two, err := bookOnce(shop, booking.Request{ID: "1", Customer: "c", Lines: []order.Line{{SKU: "a", Quantity: 2}, {SKU: "b", Quantity: 3}}})
 	require.NoError(t, err)
 	assert.Equal(t, one.Lines, two.Lines)
 }
@@ -122,28 +122,28 @@ func TestCancel(t *testing.T) {
 		shop := open(t, s)
 		background(t, shop)
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
-		_, err := shop.Book(t.Context(), request("floor", 0))
+		_, err := bookOnce(shop, request("floor", 0))
 		require.NoError(t, err)
 		for range 3 {
 			o, err := shop.Cancel(t.Context(), "floor-0")
 			require.NoError(t, err)
 			assert.Equal(t, order.Cancelled, o.Status)
 		}
-		o, err := shop.Book(t.Context(), request("floor", 0))
+		o, err := bookOnce(shop, request("floor", 0))
 		require.ErrorIs(t, err, order.ErrCancelled)
 		assert.Equal(t, order.Cancelled, o.Status, "the order comes beside the error")
 
 		o, err = shop.Cancel(t.Context(), "never booked")
 		require.NoError(t, err)
 		assert.Equal(t, order.Cancelled, o.Status)
-		_, err = shop.Book(t.Context(), booking.Request{ID: "never booked", Customer: "c", Lines: lines("floor", 1)})
+		_, err = bookOnce(shop, booking.Request{ID: "never booked", Customer: "c", Lines: lines("floor", 1)})
 		require.ErrorIs(t, err, order.ErrCancelled, "a late original books nothing")
 		exact(t, shop)
 		assert.Zero(t, sold(t, s, "floor"))
 
-		_, err = shop.Book(t.Context(), request("floor", 1))
+		_, err = bookOnce(shop, request("floor", 1))
 		require.NoError(t, err, "the unit came back, and to cancel three times gave back one")
-		_, err = shop.Book(t.Context(), request("floor", 2))
+		_, err = bookOnce(shop, request("floor", 2))
 		require.ErrorIs(t, err, inventory.ErrSoldOut)
 	})
 }
@@ -155,7 +155,7 @@ func TestSeveralLinesAllOrNothing(t *testing.T) {
 		background(t, shop)
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "a", Capacity: 5}))
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "b", Capacity: 1}))
-		_, err := shop.Book(t.Context(), booking.Request{ID: "1", Customer: "c", Lines: append(lines("a", 2), lines("b", 2)...)})
+		_, err := bookOnce(shop, booking.Request{ID: "1", Customer: "c", Lines: append(lines("a", 2), lines("b", 2)...)})
 		require.ErrorIs(t, err, inventory.ErrSoldOut)
 		var short *inventory.StockError
 		require.ErrorAs(t, err, &short)
@@ -164,9 +164,9 @@ func TestSeveralLinesAllOrNothing(t *testing.T) {
 		exact(t, shop)
 		assert.Zero(t, sold(t, s, "a"))
 
-		_, err = shop.Book(t.Context(), booking.Request{ID: "1", Customer: "c", Lines: append(lines("a", 4), lines("b", 1)...)})
+		_, err = bookOnce(shop, booking.Request{ID: "1", Customer: "c", Lines: append(lines("a", 4), lines("b", 1)...)})
 		require.NoError(t, err)
-		_, err = shop.Book(t.Context(), booking.Request{ID: "2", Customer: "c", Lines: append(lines("a", 1), lines("nothing", 1)...)})
+		_, err = bookOnce(shop, booking.Request{ID: "2", Customer: "c", Lines: append(lines("a", 1), lines("nothing", 1)...)})
 		require.ErrorIs(t, err, order.ErrUnknownSKU)
 		exact(t, shop)
 		assert.EqualValues(t, 4, sold(t, s, "a"))
@@ -202,13 +202,13 @@ func TestSetCapacity(t *testing.T) {
 		background(t, shop)
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
 		for i := range 2 {
-			_, err := other.Book(t.Context(), request("floor", i))
+			_, err := bookOnce(other, request("floor", i))
 			require.NoError(t, err)
 		}
 		require.NoError(t, shop.SetCapacity(t.Context(), anAdjustment("floor", 3)))
 		soonBooked(t, other, request("floor", 2))
 		require.NoError(t, shop.SetCapacity(t.Context(), anAdjustment("floor", 1)))
-		_, err := other.Book(t.Context(), request("floor", 3))
+		_, err := bookOnce(other, request("floor", 3))
 		require.ErrorIs(t, err, inventory.ErrSoldOut, "lowered below what is sold")
 		stock, err := other.Stock(t.Context(), "floor")
 		require.NoError(t, err)
@@ -216,7 +216,7 @@ func TestSetCapacity(t *testing.T) {
 		for i := range 2 {
 			_, err = shop.Cancel(t.Context(), request("floor", i).ID)
 			require.NoError(t, err)
-			_, err = other.Book(t.Context(), request("floor", 3))
+			_, err = bookOnce(other, request("floor", 3))
 			require.ErrorIs(t, err, inventory.ErrSoldOut, "not enough came back")
 		}
 		_, err = shop.Cancel(t.Context(), request("floor", 2).ID)

@@ -48,7 +48,7 @@ func (g greedy) run() {
 	}
 	shop, err := booking.New(booking.Config{
 		Inventory: inventory.NewRedis(redis.NewClient(options), inventory.WithKeyPrefix(g.Prefix)), Orders: order.NewPostgres(pool),
-		Logger: quiet, SweepAfter: sweepAfter, CheckEvery: 200 * time.Millisecond,
+		Logger: quiet, Timeout: callTimeout, SweepAfter: sweepAfter, CheckEvery: 200 * time.Millisecond,
 	})
 	if err != nil {
 		panic(err)

@@ -33,16 +33,12 @@ type sharded struct {
 	underWay      atomic.Int64 // scripts
 }
 
-func onCluster(t *testing.T, cluster *servertest.RedisCluster) *sharded {
+func onCluster(t *testing.T, cluster *servertest.RedisCluster, change ...func(*redis.ClusterOptions)) *sharded {
 	s := &sharded{t: t, node: cluster.Node(0), orders: order.NewMemory()}
-	s.client = cluster.Client(t, func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled = true })
+	s.client = cluster.Client(t, append(change, func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled = true })...)
 	s.prefix = "test-" + rand.Text()
 	s.inventory = inventory.NewRedis(s.client, inventory.WithKeyPrefix(s.prefix))
-	var err error
-	s.shop, err = booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet, SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
-	})
-	require.NoError(t, err)
+	s.shop = open(t, stores{inventory: s.inventory, orders: s.orders})
 	var items []order.Item
 	for i := range 60 {
 		sku := fmt.Sprint("sku-", i)
@@ -117,7 +113,7 @@ func TestBesideANodeThatHangs(t *testing.T) {
 	t.Parallel()
 	cluster := servertest.StartRedisCluster(t, time.Minute)
 	t.Run("sold", func(t *testing.T) {
-		s := onCluster(t, cluster)
+		s := onCluster(t, cluster, func(o *redis.ClusterOptions) { o.ReadTimeout = patience })
 		for i, sku := range append(s.sick, s.healthy...) {
 			_, err := book(s.shop, request(sku, i))
 			require.NoError(t, err)
@@ -135,8 +131,8 @@ func TestBesideANodeThatHangs(t *testing.T) {
 			}
 			return nil
 		})
-		for i, sku := range s.healthy {
-			ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+		for i, sku := range s.healthy { // those who wait for the node wait twice as long
+			ctx, cancel := context.WithTimeout(context.Background(), callTimeout/2)
 			_, err := s.shop.Book(ctx, request(sku, 2000+i))
 			cancel()
 			require.NoError(t, err, "%s, %d of %d", sku, i, len(s.healthy))

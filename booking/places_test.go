@@ -95,7 +95,7 @@ func onTwoServers(t *testing.T, s *stores) (shop *booking.Service, both *spread)
 // supply before it is asked about.
 func TestOneServerOfTwoIsGone(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, s stores) {
+	inABubbleAndReal(t, func(t *testing.T, s stores) {
 		shop, both := onTwoServers(t, &s)
 		both.lose("a")
 		n := 0

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -19,9 +20,9 @@ import (
 func TestRefusedQuicklyWithoutPostgres(t *testing.T) {
 	t.Parallel()
 	s, _, postgres := private(t)
-	shop := openFor(t, s, time.Second)
-	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
-	_, err := shop.Book(t.Context(), request("floor", 0))
+	shop := open(t, s, func(c *booking.Config) { c.Timeout = time.Second })
+	eventually(t, func() error { return shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}) })
+	_, err := book(shop, request("floor", 0))
 	require.NoError(t, err)
 	taken := func() int64 {
 		stocks, err := s.inventory.Stock(context.Background(), "floor")
@@ -58,12 +59,11 @@ func TestRefusedWhilePostgresHangs(t *testing.T) {
 	s, _, postgres := private(t)
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
-	_, err := shop.Book(t.Context(), request("floor", 0))
+	_, err := bookOnce(shop, request("floor", 0))
 	require.NoError(t, err)
 	postgres.Pause()
 	first := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
+	ctx := patiently(t)
 	go func() {
 		_, err := shop.Book(ctx, request("floor", 1))
 		first <- err

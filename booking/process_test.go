@@ -73,7 +73,7 @@ func (j job) run() {
 	orders.down.Store(j.Accept)
 	shop, err := booking.New(booking.Config{
 		Inventory: inventory.NewRedis(client, inventory.WithKeyPrefix(j.Prefix)), Orders: orders,
-		Logger: quiet, SweepAfter: sweepAfter, CheckEvery: 200 * time.Millisecond,
+		Logger: quiet, Timeout: callTimeout, SweepAfter: sweepAfter, CheckEvery: 200 * time.Millisecond,
 	})
 	if err != nil {
 		panic(err)

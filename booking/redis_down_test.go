@@ -21,12 +21,7 @@ import (
 // sellsDirect makes a service that sells through Postgres while Redis is down.
 func sellsDirect(t testing.TB, s stores) *booking.Service {
 	t.Helper()
-	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet, WhenRedisDown: booking.SellDirect,
-		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
-	})
-	require.NoError(t, err)
-	return shop
+	return open(t, s, func(c *booking.Config) { c.WhenRedisDown = booking.SellDirect })
 }
 
 // Redis is killed in the middle of a rush, stays away, and comes back empty: not one
@@ -81,15 +76,13 @@ func TestSalesGoOnWhileRedisHangs(t *testing.T) {
 	shop := sellsDirect(t, s)
 	background(t, shop)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 100}))
-	_, err := shop.Book(t.Context(), request("floor", 0))
+	_, err := bookOnce(shop, request("floor", 0))
 	require.NoError(t, err)
 	server.Pause()
 	n := 1
 	eventually(t, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
 		began := time.Now()
-		_, err := shop.Book(ctx, request("floor", n))
+		_, err := shop.Book(t.Context(), request("floor", n))
 		require.NoError(t, err)
 		n++
 		if took := time.Since(began); took > 300*time.Millisecond {
@@ -154,12 +147,12 @@ func TestOneSKUWithoutRedis(t *testing.T) {
 		}
 		for i := range 3 {
 			for range 2 {
-				o, err := shop.Book(t.Context(), r(i))
+				o, err := bookOnce(shop, r(i))
 				require.NoError(t, err)
 				assert.Equal(t, order.Confirmed, o.Status)
 			}
 		}
-		_, err := shop.Book(t.Context(), r(3))
+		_, err := bookOnce(shop, r(3))
 		require.ErrorIs(t, err, inventory.ErrSoldOut)
 		var short *inventory.StockError
 		require.ErrorAs(t, err, &short)

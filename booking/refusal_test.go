@@ -214,8 +214,7 @@ func TestManyAtTheirLimit(t *testing.T) {
 		})
 	}}
 	s.orders, s.inventory = refused, lists
-	shop, err := booking.New(booking.Config{Inventory: s.inventory, Orders: s.orders, Logger: quiet, Timeout: time.Minute})
-	require.NoError(t, err)
+	shop := open(t, s, unhurried)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1_000_000, CustomerLimit: 1}))
 	customer := func(name string, i int) booking.Request {
 		return booking.Request{ID: fmt.Sprint(name, i), Customer: fmt.Sprint("c-", i), Lines: lines("floor", 1)}
@@ -225,7 +224,7 @@ func TestManyAtTheirLimit(t *testing.T) {
 		r := customer("first-", i)
 		commits = append(commits, order.Commit{Order: order.Order{ID: r.ID, Customer: r.Customer, Lines: r.Lines}})
 	}
-	_, _, err = raw.orders.Commit(t.Context(), commits)
+	_, _, err := raw.orders.Commit(t.Context(), commits)
 	require.NoError(t, err)
 
 	var callers sync.WaitGroup

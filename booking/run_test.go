@@ -135,7 +135,7 @@ func TestRunRepairs(t *testing.T) {
 				shop := open(t, s)
 				require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
 				for i := range 3 {
-					_, err := shop.Book(t.Context(), request("floor", i))
+					_, err := bookOnce(shop, request("floor", i))
 					require.NoError(t, err)
 				}
 				exact(t, shop)
@@ -170,7 +170,7 @@ func TestReconcileRecounts(t *testing.T) {
 	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
-	_, err := shop.Book(t.Context(), request("floor", 0))
+	_, err := bookOnce(shop, request("floor", 0))
 	require.NoError(t, err)
 	exact(t, shop)
 	_, err = pool.Exec(t.Context(), "update lastunit.skus set allocated = 4")
@@ -201,7 +201,7 @@ func TestAbandonedUnitIsNotSoldOut(t *testing.T) {
 		background(t, shop)
 		_, err = book(shop, request("floor", 0))
 		require.NoError(t, err)
-		_, err = shop.Book(t.Context(), request("floor", 1))
+		_, err = bookOnce(shop, request("floor", 1))
 		require.ErrorIs(t, err, inventory.ErrSoldOut)
 		exact(t, shop)
 	})
@@ -214,11 +214,11 @@ func TestLostPushIsNotSoldOut(t *testing.T) {
 	onBoth(t, func(t *testing.T, s stores) {
 		shop := open(t, s) // and no background work
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))
-		_, err := shop.Book(t.Context(), request("floor", 0))
+		_, err := bookOnce(shop, request("floor", 0))
 		require.NoError(t, err)
 		_, err = s.orders.Adjust(t.Context(), order.Adjustment{ID: "2", SKU: "floor", Kind: order.SetCapacity, Units: 2}) // nobody tells Redis
 		require.NoError(t, err)
-		_, err = shop.Book(t.Context(), request("floor", 1))
+		_, err = bookOnce(shop, request("floor", 1))
 		require.NoError(t, err)
 		exact(t, shop)
 	})
@@ -326,7 +326,7 @@ func TestRunEndsWhileRedisHangs(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- shop.Run(ctx) }()
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10}))
-	_, err = shop.Book(t.Context(), request("floor", 0))
+	_, err = bookOnce(shop, request("floor", 0))
 	require.NoError(t, err)
 	exact(t, shop)
 	server.Pause()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -75,6 +76,21 @@ func connect(t testing.TB, url string) *pgxpool.Pool {
 	return pool
 }
 
+// inABubble runs a test on stores in memory, by a clock that stands still while anything
+// goes on: no answer is too late.
+func inABubble(t *testing.T, test func(*testing.T, stores)) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(callTimeout) }) // what goes on behind the callers ends
+		test(t, stores{inventory: inventory.NewMemory(), orders: order.NewMemory()})
+	})
+}
+
+// inABubbleAndReal runs a test by a clock that stands still, and on real stores.
+func inABubbleAndReal(t *testing.T, test func(*testing.T, stores)) {
+	t.Run("embedded", func(t *testing.T) { t.Parallel(); inABubble(t, test) })
+	t.Run("real", func(t *testing.T) { t.Parallel(); test(t, onServers(t)) })
+}
+
 // onBoth runs a test on embedded stores and on real ones.
 func onBoth(t *testing.T, test func(*testing.T, stores)) {
 	t.Run("embedded", func(t *testing.T) { t.Parallel(); test(t, embedded(t)) })
@@ -84,20 +100,27 @@ func onBoth(t *testing.T, test func(*testing.T, stores)) {
 // quiet is a logger for tests whose faults are meant.
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// sweepAfter is soon, and yet later than a slow machine commits: who is swept five
-// times before that is told that the outcome is unknown.
-const sweepAfter = 2 * time.Second
+const (
+	// sweepAfter is soon, and yet later than a machine commits that stands still for
+	// seconds: who is swept five times before that is told that the outcome is unknown.
+	sweepAfter = 5 * time.Second
 
-// open makes a service over the stores that sweeps and checks soon.
-func open(t testing.TB, s stores) *booking.Service { return openFor(t, s, 0) }
+	// callTimeout is longer than any call takes there.
+	callTimeout = time.Minute
+)
 
-// openFor is open, for calls that may take long on a slow machine.
-func openFor(t testing.TB, s stores, timeout time.Duration) *booking.Service {
+// open makes a service over the stores that sweeps and checks soon. Each change may alter
+// its configuration.
+func open(t testing.TB, s stores, change ...func(*booking.Config)) *booking.Service {
 	t.Helper()
-	shop, err := booking.New(booking.Config{
-		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Timeout: timeout,
+	config := booking.Config{
+		Inventory: s.inventory, Orders: s.orders, Logger: quiet, Timeout: callTimeout,
 		SweepAfter: sweepAfter, CheckEvery: 50 * time.Millisecond,
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	shop, err := booking.New(config)
 	require.NoError(t, err)
 	return shop
 }
@@ -118,7 +141,7 @@ func background(t testing.TB, shop *booking.Service) (stop func()) {
 		select {
 		case err := <-done:
 			require.NoError(t, err)
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Error("Run does not return")
 		}
 	}
@@ -147,8 +170,18 @@ func eventually(t testing.TB, check func() error) {
 	require.NoError(t, soon(check))
 }
 
+// patience bounds all waiting for something that must come.
+const patience = 5 * time.Minute
+
 // soon polls as eventually does, in any goroutine.
-func soon(check func() error) error { return servertest.Eventually(time.Minute, check) }
+func soon(check func() error) error { return servertest.Eventually(patience, check) }
+
+// patiently is a context with all the time that something may take.
+func patiently(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 // exact waits until the books are exact: no difference at all, nothing unsettled.
 func exact(t testing.TB, shop *booking.Service) {

@@ -199,7 +199,9 @@ func TestAClusterThatHangsFromTheStart(t *testing.T) {
 	})
 	orders := order.NewMemory()
 	start := func() *booking.Service {
-		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr()}, Password: server.Password(), ContextTimeoutEnabled: true})
+		client := redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: []string{server.Addr()}, Password: server.Password(), ContextTimeoutEnabled: true, ReadTimeout: patience,
+		})
 		t.Cleanup(func() { client.Close() })
 		return sellsDirect(t, stores{inventory: inventory.NewRedis(client), orders: orders, client: node})
 	}
@@ -209,12 +211,9 @@ func TestAClusterThatHangsFromTheStart(t *testing.T) {
 	t.Cleanup(resume)
 	shop := start()
 	background(t, shop)
-	t.Cleanup(resume) // before Run is waited for
-	// Each would take 5 seconds.
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-	defer cancel()
-	for i := range 10 {
-		o, err := shop.Book(ctx, request("floor", i))
+	t.Cleanup(resume)   // before Run is waited for
+	for i := range 10 { // each would wait until its time is over
+		o, err := shop.Book(t.Context(), request("floor", i))
 		require.NoError(t, err)
 		assert.Equal(t, order.Confirmed, o.Status)
 	}
@@ -225,16 +224,19 @@ func TestAClusterThatHangsFromTheStart(t *testing.T) {
 // wait for Redis.
 func TestCallersInAHurryWhileRedisHangs(t *testing.T) {
 	t.Parallel()
-	s, server := onPrivateRedis(t)
-	shop := sellsDirect(t, s)
-	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1000}))
-	_, err := shop.Book(t.Context(), request("floor", 0))
-	require.NoError(t, err)
-	server.Pause()
-	eventually(t, func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
-		defer cancel()
-		_, err := shop.Book(ctx, request("floor", 1))
-		return err
+	inABubble(t, func(t *testing.T, s stores) {
+		redis := &hanging{InventoryRepository: s.inventory}
+		s.inventory = redis
+		shop := sellsDirect(t, s)
+		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1000}))
+		_, err := shop.Book(t.Context(), request("floor", 0))
+		require.NoError(t, err)
+		redis.hangs.Store(true)
+		for i := range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+			_, err = shop.Book(ctx, request("floor", 1+i))
+			cancel()
+			require.NoError(t, err)
+		}
 	})
 }

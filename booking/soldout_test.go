@@ -45,7 +45,7 @@ func (a askedOrders) Look(ctx context.Context, commits []order.Commit) ([]order.
 func sellOut(t *testing.T, shop *booking.Service, sku string, units int) {
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: sku, Capacity: int64(units)}))
 	for i := range units {
-		_, err := shop.Book(t.Context(), request(sku, i))
+		_, err := bookOnce(shop, request(sku, i))
 		require.NoError(t, err)
 	}
 }
@@ -97,24 +97,24 @@ func TestLosersAskNobody(t *testing.T) {
 		for _, shop := range []*booking.Service{shop, other} {
 			a.lose(t, shop, "floor", 100)
 			for i := range 100 {
-				o, err := shop.Book(t.Context(), request("floor", i))
+				o, err := bookOnce(shop, request("floor", i))
 				require.NoError(t, err)
 				require.Equal(t, request("floor", i).ID, o.ID)
 			}
 			a.lose(t, shop, "floor", 20)
-			_, err := shop.Book(t.Context(), booking.Request{ID: request("floor", 7).ID, Customer: "c", Lines: lines("floor", 1)})
+			_, err := bookOnce(shop, booking.Request{ID: request("floor", 7).ID, Customer: "c", Lines: lines("floor", 1)})
 			require.ErrorIs(t, err, order.ErrIdempotencyConflict)
-			_, err = shop.Book(t.Context(), booking.Request{Customer: "c", Lines: lines("floor", 1)})
+			_, err = bookOnce(shop, booking.Request{Customer: "c", Lines: lines("floor", 1)})
 			require.ErrorIs(t, err, inventory.ErrSoldOut)
 		}
 
 		// Units that come back are seen at once in the process that gives them back.
 		_, err := shop.Cancel(t.Context(), request("floor", 3).ID)
 		require.NoError(t, err)
-		_, err = shop.Book(t.Context(), request("floor", 1003))
+		_, err = bookOnce(shop, request("floor", 1003))
 		require.NoError(t, err)
 		a.lose(t, shop, "floor", 20)
-		o, err := shop.Book(t.Context(), request("floor", 3))
+		o, err := bookOnce(shop, request("floor", 3))
 		require.ErrorIs(t, err, order.ErrCancelled)
 		require.Equal(t, order.Cancelled, o.Status)
 
@@ -143,9 +143,9 @@ func TestNoOrderIsDeniedThatAnotherProcessBooked(t *testing.T) {
 		last := request("floor", 9+i)
 		_, err := other.Cancel(t.Context(), last.ID)
 		require.NoError(t, err)
-		_, err = other.Book(t.Context(), request("floor", 10+i))
+		_, err = bookOnce(other, request("floor", 10+i))
 		require.NoError(t, err)
-		_, err = shop.Book(t.Context(), request("floor", 10+i))
+		_, err = bookOnce(shop, request("floor", 10+i))
 		require.NoError(t, err, "its order is there")
 	}
 }
@@ -160,10 +160,10 @@ func TestLosersWithoutALedger(t *testing.T) {
 	sellOut(t, shop, "floor", 10)
 	second := func() {
 		for range 5 {
-			_, err := shop.Book(t.Context(), request("floor", 1000))
+			_, err := bookOnce(shop, request("floor", 1000))
 			require.ErrorIs(t, err, inventory.ErrSoldOut)
 			for i := range 10 {
-				_, err := shop.Book(t.Context(), request("floor", i))
+				_, err := bookOnce(shop, request("floor", i))
 				require.NoError(t, err)
 			}
 		}
@@ -190,7 +190,7 @@ func TestLosersAmongManyCancelled(t *testing.T) {
 	}
 	a.lose(t, shop, "floor", 20)
 	for i := range 298 {
-		_, err := shop.Book(t.Context(), request("floor", i))
+		_, err := bookOnce(shop, request("floor", i))
 		require.ErrorIs(t, err, order.ErrCancelled)
 	}
 }
@@ -204,11 +204,11 @@ func TestLosersOfAPool(t *testing.T) {
 	shop := open(t, s)
 	sellOut(t, shop, "house", 10)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "seat", Capacity: 100, Draws: []order.Line{{SKU: "house", Quantity: 1}}}))
-	_, err := shop.Book(t.Context(), request("seat", 1))
+	_, err := bookOnce(shop, request("seat", 1))
 	require.ErrorIs(t, err, inventory.ErrSoldOut)
 	eventually(t, func() error {
 		before := a.deducts.Load() + a.looks.Load()
-		_, err := shop.Book(t.Context(), request("seat", 2))
+		_, err := bookOnce(shop, request("seat", 2))
 		require.ErrorIs(t, err, inventory.ErrSoldOut)
 		if n := a.deducts.Load() + a.looks.Load() - before; n > 0 {
 			return fmt.Errorf("%d asked", n)
@@ -232,12 +232,11 @@ func TestSecondClicksAtTheLastUnit(t *testing.T) {
 	}
 	var next, came, denied atomic.Int64
 	next.Store(5)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
+	const enough = 20
 	var wait sync.WaitGroup
 	for caller := range 16 {
 		wait.Go(func() {
-			for ctx.Err() == nil {
+			for came.Load() < enough && !t.Failed() {
 				mu.Lock()
 				var give string
 				if caller == 0 && len(live) > 0 {
@@ -264,8 +263,6 @@ func TestSecondClicksAtTheLastUnit(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	t.Logf("%d came back and were sold again", came.Load())
-	require.NotZero(t, came.Load())
 	require.Zero(t, denied.Load())
 	exact(t, shops[0])
 }
@@ -279,13 +276,13 @@ func TestLosersWhereTheLedgerWasOff(t *testing.T) {
 		require.NoError(t, s.orders.SetLedger(t.Context(), false))
 		_, err := shop.Cancel(t.Context(), request("floor", 3).ID)
 		require.NoError(t, err)
-		_, err = shop.Book(t.Context(), request("floor", 100))
+		_, err = bookOnce(shop, request("floor", 100))
 		require.NoError(t, err)
 		require.NoError(t, s.orders.SetLedger(t.Context(), true))
 		for since := time.Now(); time.Since(since) < 3*order.Reopening; { // it is learned anew on the way
-			_, err := shop.Book(t.Context(), booking.Request{Customer: "c", Lines: lines("floor", 1)})
+			_, err := bookOnce(shop, booking.Request{Customer: "c", Lines: lines("floor", 1)})
 			require.ErrorIs(t, err, inventory.ErrSoldOut)
-			_, err = shop.Book(t.Context(), request("floor", 100))
+			_, err = bookOnce(shop, request("floor", 100))
 			require.NoError(t, err)
 		}
 	})

@@ -109,7 +109,7 @@ func (s *sale) twoClicks(ctx context.Context, _ *booking.Service, r booking.Requ
 // nothing.
 func leavesQueued(t *testing.T, _ *measured) {
 	s := begin(t, setup{})
-	far, farRedis, _ := s.far(setup{})
+	far, farRedis, _ := s.far(setup{config: func(c *booking.Config) { c.Timeout = patience }})
 	_, err := s.ask(far, request(floor, late), book)
 	require.NoError(t, err)
 	s.exact()
@@ -126,7 +126,7 @@ func leavesQueued(t *testing.T, _ *measured) {
 	var queued sync.WaitGroup
 	for i := range 20 {
 		queued.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			_, err := far.Book(ctx, request(floor, late+100+i))
 			assert.ErrorIs(t, err, booking.ErrNotSent)
@@ -151,8 +151,8 @@ func leavesQueued(t *testing.T, _ *measured) {
 // Row 5: a caller who leaves while the commit is under way does not know. The sweep
 // decides, and whoever asks again gets to know.
 func leavesInFlight(t *testing.T, m *measured) {
-	s := begin(t, setup{})
-	far, _, farPostgres := s.far(setup{})
+	s := begin(t, setup{idle: true}) // nobody sweeps before we have looked
+	far, _, farPostgres := s.far(setup{config: func(c *booking.Config) { c.Timeout = patience }})
 	_, err := s.ask(far, request(floor, late), book)
 	require.NoError(t, err)
 	s.exact()
@@ -171,6 +171,7 @@ func leavesInFlight(t *testing.T, m *measured) {
 	err = <-answer
 	require.ErrorIs(t, err, order.ErrOutcomeUnknown)
 	require.ErrorIs(t, err, context.Canceled)
+	s.work()
 	s.swept()
 	commit.release() // too late
 	_, err = s.ask(s.shops[0], r, book)
@@ -220,11 +221,16 @@ func lateOriginal(t *testing.T, m *measured) {
 				proxy = farPostgres
 			}
 			original := hold(t, proxy, mentions(r.ID))
-			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-			defer cancel()
-			_, err = far.Book(ctx, r)
-			require.ErrorIs(t, err, order.ErrOutcomeUnknown)
+			ctx, leave := context.WithCancel(context.Background())
+			defer leave()
+			answer := make(chan error, 1)
+			go func() {
+				_, err := far.Book(ctx, r)
+				answer <- err
+			}()
 			original.await(1)
+			leave()
+			require.ErrorIs(t, <-answer, order.ErrOutcomeUnknown)
 			s.swept()
 			s.rushOf(0, int(s.capacity)+10)()
 			_, err = s.ask(s.shops[0], r, book)

@@ -3,11 +3,9 @@ package faults_test
 import (
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
 )
 
@@ -56,8 +54,7 @@ func (s *sale) againFor(first, buyers int) {
 // Row 9: a process dies when its orders are committed and acknowledged, and Redis has
 // not heard of it.
 func killedBeforeSettle(t *testing.T, m *measured) {
-	// The sweep of the others comes after we have looked.
-	s := begin(t, setup{config: func(c *booking.Config) { c.SweepAfter = either(0, 3*time.Second) }})
+	s := begin(t, setup{idle: true}) // nobody sweeps before we have looked
 	j, redisProxy, postgresProxy := s.through(s.job(late, 1, 1))
 	var committing atomic.Bool
 	id := request(floor, late).ID
@@ -72,7 +69,8 @@ func killedBeforeSettle(t *testing.T, m *measured) {
 	s.nextDefinite(child, saidBooked)
 	stock := s.stock()
 	child.Kill()
-	require.EqualValues(t, 1, stock.Unsettled, "Redis had not heard of it")
+	require.Positive(t, stock.Unsettled, "Redis had not heard of it") // more than one if it had to ask again
+	s.work()
 	s.collect(child)
 	s.rush(m, func() { s.againFor(late, 1) })
 }
@@ -97,7 +95,7 @@ func pausedInCommit(t *testing.T, m *measured) {
 	commit := hold(t, postgresProxy, mentions(request(floor, late).ID))
 	child := s.start(j)
 	commit.await(1)
-	require.EqualValues(t, 1, s.stock().Unsettled, "it has deducted")
+	require.Positive(t, s.stock().Seq, "it has deducted")
 	child.Pause()
 	s.swept()
 	s.rushOf(0, int(s.capacity)+10)() // its unit is sold to others

@@ -81,7 +81,7 @@ func oldCopyComesBack(t *testing.T, m *measured) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := begin(t, setup{redis: servertest.StartRedis(t, test.options...)})
+			s := begin(t, setup{redis: servertest.StartRedis(t, test.options...), idle: true}) // nobody sweeps before the copy is made
 			before := s.counters()
 			far, _, farPostgres := s.far(setup{})
 			commit := hold(t, farPostgres, mentions(floor+"-"))
@@ -94,6 +94,7 @@ func oldCopyComesBack(t *testing.T, m *measured) {
 			commit.await(1)
 			require.Positive(t, s.stock().Unsettled) // more than one if it had to ask again
 			reach := test.save(t, s)
+			s.work()
 			commit.release()
 			<-waits
 			s.rush(m, func() {

@@ -87,8 +87,8 @@ func leastRights(t *testing.T, m *measured) {
 		// All that there is to do, a rebuild by the services themselves included.
 		require.NoError(t, admin.FlushAll(t.Context()).Err())
 		require.NoError(t, admin.ScriptFlush(t.Context()).Err())
-		held := s.heldFor(time.Minute, 0)
-		s.surely(func(ctx context.Context) error { _, err := s.shops[0].Extend(ctx, held.ID, time.Hour); return err })
+		held := s.heldFor(time.Hour, 0)
+		s.surely(func(ctx context.Context) error { _, err := s.shops[0].Extend(ctx, held.ID, 2*time.Hour); return err })
 		s.surely(func(ctx context.Context) error { _, err := s.shops[1].Confirm(ctx, held.ID); return err })
 		s.surely(func(ctx context.Context) error { _, err := s.shops[0].Cancel(ctx, held.ID); return err })
 		s.mustBe(s.heldFor(time.Millisecond, 1).ID, order.Expired)

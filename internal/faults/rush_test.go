@@ -21,12 +21,17 @@ func book(ctx context.Context, shop *booking.Service, r booking.Request) (order.
 	return shop.Book(ctx, r)
 }
 
-// oneTry bounds one call of a caller.
+// oneTry bounds one call of a caller in a rush.
 const oneTry = 2 * time.Second
 
 // ask asks for an order until the answer is definite, with the same ID, and takes note
-// of the answer.
+// of the answer. It leaves no call before the service does.
 func (s *sale) ask(shop *booking.Service, r booking.Request, buy buy) (order.Order, error) {
+	return s.askFor(patience, shop, r, buy)
+}
+
+// askFor is ask, by a caller who leaves each call after so long.
+func (s *sale) askFor(oneTry time.Duration, shop *booking.Service, r booking.Request, buy buy) (order.Order, error) {
 	deadline := time.Now().Add(patience)
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), oneTry)
@@ -100,7 +105,7 @@ func (s *sale) rushWith(m *measured, r rush, fault func()) {
 	for caller := range r.atOnce {
 		callers.Go(func() {
 			for i := range next {
-				_, _ = s.ask(s.shops[caller%len(s.shops)], request(floor, i), r.buy)
+				_, _ = s.askFor(oneTry, s.shops[caller%len(s.shops)], request(floor, i), r.buy)
 			}
 		})
 	}

@@ -139,7 +139,7 @@ func confirmRacesExpiry(t *testing.T, m *measured) {
 	s := begin(t, setup{capacity: int64(holds)})
 	held := s.holds(holds, func(i int) time.Duration {
 		if i < holds/10 {
-			return time.Minute
+			return time.Hour
 		}
 		return 3 * time.Second
 	})
@@ -187,7 +187,7 @@ func confirmRacesExpiry(t *testing.T, m *measured) {
 // cancel is for good.
 func cancelRacesConfirm(t *testing.T, m *measured) {
 	s := begin(t, setup{})
-	held := s.holds(100, func(int) time.Duration { return time.Minute })
+	held := s.holds(100, func(int) time.Duration { return time.Hour })
 	var confirmed atomic.Int64
 	together(2*len(held), func(i int) {
 		o, shop := held[i/2], s.shops[rand.N(2)]
@@ -233,9 +233,7 @@ func sweptAndReleasedTwice(t *testing.T, m *measured) {
 		deductions = append(deductions, d)
 	}
 	require.EqualValues(t, sold+100, s.stock().Taken)
-	for _, shop := range s.shops {
-		background(t, shop)
-	}
+	s.work()
 	s.sweptByAll(deductions)
 	s.exact()
 	assert.EqualValues(t, sold, s.stock().Taken, "each came back once")

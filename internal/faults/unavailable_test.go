@@ -49,8 +49,9 @@ func cannotServe(t *testing.T, m *measured) {
 		{says: "BUSY", options: []string{"--busy-reply-threshold", "20"}, begin: beginEndless, end: endEndless},
 		{
 			says: "LOADING",
-			// There for tests: microseconds for each key, so that a restart takes long.
-			options: []string{"--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"},
+			// There for tests: microseconds for each key, so that a restart takes as long as
+			// the test wants.
+			options: []string{"--key-load-delay", keyLoadDelay, "--loading-process-events-interval-bytes", "1024"},
 			begin:   beginLoading, end: endLoading,
 		},
 	} {
@@ -119,10 +120,13 @@ func until(ctx context.Context, s *sale, says string) error {
 	return nil
 }
 
-// beginLoading restarts Redis with so much data that it loads for seconds.
+// keyLoadDelay makes Redis load for some minutes, unless it is told to go on.
+const keyLoadDelay = "10000"
+
+// beginLoading restarts Redis with so much data that it loads until endLoading.
 func beginLoading(ctx context.Context, s *sale) error {
 	pipe := s.client.Pipeline()
-	for i := range 1500 {
+	for i := range 15_000 {
 		pipe.Set(ctx, fmt.Sprint("filler-", i), strings.Repeat("x", 50), 0)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -139,7 +143,10 @@ func beginLoading(ctx context.Context, s *sale) error {
 	return until(ctx, s, "LOADING")
 }
 
-func endLoading(_ context.Context, s *sale) error {
+func endLoading(ctx context.Context, s *sale) error {
+	if err := s.client.ConfigSet(ctx, "key-load-delay", "0").Err(); err != nil {
+		return err
+	}
 	select {
 	case <-s.restarted:
 		return nil

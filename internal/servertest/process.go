@@ -10,7 +10,7 @@ import (
 )
 
 // signalLimit is how long processes may take to obey a signal.
-const signalLimit = 30 * time.Second
+const signalLimit = 5 * time.Minute
 
 // process is a process of ours, such as a server, with the children it starts.
 type process struct {

@@ -11,7 +11,7 @@ import (
 )
 
 // agreeLimit is how long servers may take to find each other.
-const agreeLimit = time.Minute
+const agreeLimit = 5 * time.Minute
 
 // joined are redis-servers that know of each other under the addresses of proxies:
 // what one of them has from another, such as its replication, can be cut off apart

@@ -16,7 +16,7 @@ import (
 
 const (
 	// startLimit is long, as a recovery on a busy machine takes its time.
-	startLimit = time.Minute
+	startLimit = 5 * time.Minute
 	// pingLimit bounds one question whether the server is ready.
 	pingLimit = 2 * time.Second
 	// portTries is how many ports are tried for a new server.

@@ -33,6 +33,7 @@ func scriptCalls(t testing.TB, client *redis.Client) int {
 }
 
 func TestCopyPastTheDeadlineDoesNothing(t *testing.T) {
+	t.Parallel()
 	server := servertest.StartRedis(t)
 	direct := server.Client(t)
 	s := onSale(t, server.Client(t, func(o *redis.Options) { o.MaxRetries, o.ContextTimeoutEnabled = -1, true }), 10)
@@ -40,7 +41,7 @@ func TestCopyPastTheDeadlineDoesNothing(t *testing.T) {
 	before, calls := s.hash(), scriptCalls(t, direct)
 
 	server.Pause()
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second) // it is sent before that
 	defer cancel()
 	_, err := s.repo.Deduct(ctx, s.request("late"))
 	unavailable(t, err)
@@ -57,11 +58,16 @@ func TestCopyPastTheDeadlineDoesNothing(t *testing.T) {
 // again, it is the same deduction.
 func TestCopyBeforeTheDeadlineCountsOnce(t *testing.T) {
 	server := servertest.StartRedis(t)
-	s := onSale(t, server.Client(t, func(o *redis.Options) { o.MaxRetries, o.ReadTimeout = -1, 100*time.Millisecond }), 10)
-	s.deduct("warm up")
+	s := onSale(t, server.Client(t), 10)
+	hurried := inventory.NewRedis(server.Client(t, func(o *redis.Options) { o.MaxRetries, o.ReadTimeout = -1, 100*time.Millisecond }),
+		inventory.WithKeyPrefix(s.key[:len(s.key)-len(":{floor}:stock")]))
+	eventually(t, "Redis's clock is known", func() bool {
+		_, err := hurried.Deduct(background(t), s.request("warm up"))
+		return err == nil
+	})
 
 	server.Pause()
-	_, err := s.repo.Deduct(background(t), s.request("late"))
+	_, err := hurried.Deduct(background(t), s.request("late"))
 	unavailable(t, err)
 	server.Resume()
 

@@ -144,9 +144,12 @@ func unavailable(t testing.TB, err error) {
 	}
 }
 
+// patience bounds all waiting for something that must come.
+const patience = 5 * time.Minute
+
 // background ends long after the test should.
 func background(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -154,5 +157,5 @@ func background(t testing.TB) context.Context {
 // eventually polls until the thing is so.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	require.Eventually(t, so, 10*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, so, patience, 5*time.Millisecond, what)
 }

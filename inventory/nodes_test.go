@@ -19,9 +19,12 @@ import (
 	"github.com/lastunit/lastunit/inventory"
 )
 
-// bystanders bounds what has nothing to do with the node that hangs: far less than a
-// batch that goes there takes, and more than a busy machine needs.
-const bystanders = 6 * time.Second
+// bystanders bounds what has nothing to do with the node that hangs: less than a batch
+// that goes there takes, and far more than a busy machine needs.
+const bystanders = hung / 2
+
+// hung is for how long a client waits for a node that hangs, unless a context says less.
+const hung = time.Minute
 
 // spread is SKUs on several nodes, one of which is going to hang.
 type spread struct {
@@ -143,7 +146,7 @@ func TestNodes(t *testing.T) {
 }
 
 func hangsAlone(t *testing.T, cluster *servertest.RedisCluster) {
-	bounded := func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled, o.ReadTimeout = true, 2*time.Second }
+	bounded := func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled, o.ReadTimeout = true, hung }
 	s := across(t, cluster.Client(t, bounded), func(key string) bool { return cluster.MasterOf(key) == 0 })
 	ctx := background(t)
 	sick, err := s.deduct(ctx, s.sick[0], "both")
@@ -208,12 +211,12 @@ func hangsAlone(t *testing.T, cluster *servertest.RedisCluster) {
 func TestLanesFollowAFailover(t *testing.T) {
 	cluster := servertest.StartRedisCluster(t, time.Second)
 	client := cluster.Client(t, func(o *redis.ClusterOptions) {
-		o.ContextTimeoutEnabled, o.ClusterStateReloadInterval = true, time.Second // else it may ask who is gone for a minute
+		o.ContextTimeoutEnabled, o.ReadTimeout, o.ClusterStateReloadInterval = true, hung, time.Second // else it may ask who is gone for a minute
 	})
 	s := across(t, client, func(key string) bool { return cluster.MasterOf(key) == 0 })
 	cluster.Node(0).Pause()
 	s.waiting()
-	require.NoError(t, servertest.Eventually(time.Minute, func() error {
+	require.NoError(t, servertest.Eventually(patience, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_, err := s.deduct(ctx, s.sick[0], "after it")
@@ -227,7 +230,7 @@ func TestLanesFollowAFailover(t *testing.T) {
 
 func TestAShardOfARingThatHangsHoldsUpNobodyElse(t *testing.T) {
 	servers := []*servertest.Redis{servertest.StartRedis(t), servertest.StartRedis(t)}
-	options := &redis.RingOptions{Addrs: make(map[string]string), ContextTimeoutEnabled: true, HeartbeatFrequency: time.Hour}
+	options := &redis.RingOptions{Addrs: make(map[string]string), ContextTimeoutEnabled: true, ReadTimeout: hung, HeartbeatFrequency: time.Hour}
 	passwords := make(map[string]string)
 	for i, server := range servers {
 		one := server.Client(t).Options()
@@ -286,7 +289,7 @@ func stockBeside(t *testing.T, cluster *servertest.RedisCluster) {
 			assert.Less(t, time.Since(began), 15*time.Second, "a context is heeded")
 
 			cluster.Node(0).Resume()
-			require.NoError(t, servertest.Eventually(30*time.Second, func() error {
+			require.NoError(t, servertest.Eventually(patience, func() error {
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 				defer cancel()
 				_, err := s.repo.Stock(ctx, s.all()...)

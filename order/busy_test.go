@@ -145,7 +145,7 @@ func TestLockedSKUIsBusyAlone(t *testing.T) {
 		{ID: "unknown", Action: order.Confirm},
 		{ID: "balcony-2", Action: order.Cancel},
 	}
-	answers, _, err := store.Change(bounded(t, 60*time.Second), all)
+	answers, _, err := store.Change(bounded(t, patience), all)
 	require.NoError(t, err)
 	for i, want := range []error{nil, order.ErrBusy, order.ErrBusy, nil, order.ErrNotFound, nil} {
 		require.ErrorIs(t, answers[i].Err, want, all[i].ID)

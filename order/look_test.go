@@ -42,7 +42,7 @@ func TestLookDuringACommit(t *testing.T) {
 		err := others.QueryRow(t.Context(), `select exists (select from pg_locks l join pg_class c on c.oid = l.relation
 			where c.relname = 'skus' and not l.granted)`).Scan(&waiting)
 		return err == nil && waiting
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	_, err = booking.Exec(t.Context(), `insert into lastunit.orders (id, customer, status, counted, skus, quantities, consumed, created_at, changed_at)
 		values ('x', 'c', 'confirmed', 'confirmed', '{floor}', '{1}', '{}', now(), now())`)
 	require.NoError(t, err)

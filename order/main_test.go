@@ -150,10 +150,13 @@ func books(t testing.TB, store order.Store) {
 	}
 }
 
+// patience bounds all waiting for something that must come.
+const patience = 5 * time.Minute
+
 // until waits for something that must come soon.
 func until(t testing.TB, done func() bool) {
 	t.Helper()
-	require.Eventually(t, done, 20*time.Second, 2*time.Millisecond)
+	require.Eventually(t, done, patience, 2*time.Millisecond)
 }
 
 // bounded is a context for what must not take long.

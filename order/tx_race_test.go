@@ -38,7 +38,7 @@ func TestTransactionsRace(t *testing.T) {
 			require.Eventually(t, func() bool {
 				o, _, err := change(t.Context(), store, id, order.Expire)
 				return err == nil && o.Status == order.Expired
-			}, 10*time.Second, time.Millisecond)
+			}, patience, time.Millisecond)
 			var both sync.WaitGroup
 			begin := time.Now().Add(time.Millisecond)
 			both.Go(func() {

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -33,7 +32,7 @@ const (
 // middle. Then it audits both stores, and returns the event's counters.
 func rushWithFault(t *testing.T, on *stores, baseURL func() string, fault func()) order.Counters {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), testPatience)
 	defer cancel()
 	item := order.Item{SKU: "floor", Capacity: faultCapacity}
 	var acknowledged atomic.Int64
@@ -41,7 +40,7 @@ func rushWithFault(t *testing.T, on *stores, baseURL func() string, fault func()
 	over := make(chan struct{})
 	r := &rush{
 		baseURL: baseURL, sku: item.SKU, capacity: item.Capacity, buyers: faultBuyers, atOnce: faultAtOnce,
-		patience: time.Minute, progress: io.Discard,
+		patience: testPatience, progress: io.Discard,
 		booked: func(n int) {
 			acknowledged.Store(int64(n))
 			if n == faultAt {
@@ -64,7 +63,7 @@ func rushWithFault(t *testing.T, on *stores, baseURL func() string, fault func()
 	}()
 	t.Cleanup(cancel) // should the fault fail the test
 
-	within(t, time.Minute, "the middle of the rush", middle)
+	within(t, testPatience, "the middle of the rush", middle)
 	fault()
 	hitAt := acknowledged.Load()
 	stored, err := on.orders.Tally(ctx, item.SKU)
@@ -74,7 +73,7 @@ func rushWithFault(t *testing.T, on *stores, baseURL func() string, fault func()
 	require.Less(t, stored[0].Confirmed, item.Capacity, "there was nothing left to sell")
 	close(over)
 
-	told := within(t, 2*time.Minute, "the end of the rush", ended)
+	told := within(t, testPatience, "the end of the rush", ended)
 	require.NoError(t, told.error)
 	require.Empty(t, told.failed)
 	assert.Len(t, told.booked, faultCapacity)
@@ -180,7 +179,7 @@ func startProcess(t *testing.T, redisURL, postgresURL string) *process {
 		line, _ := bufio.NewReader(stdout).ReadString('\n')
 		said <- line
 	}()
-	line := within(t, time.Minute, "the process opens", said)
+	line := within(t, testPatience, "the process opens", said)
 	for _, word := range strings.Fields(line) {
 		if strings.HasPrefix(word, "http://") {
 			p.url = word
@@ -202,5 +201,5 @@ func TestProcessEndsOnSignal(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	ended := make(chan error, 1)
 	go func() { ended <- p.cmd.Wait() }()
-	require.NoError(t, within(t, 30*time.Second, "end", ended))
+	require.NoError(t, within(t, testPatience, "end", ended))
 }

@@ -76,7 +76,7 @@ func (f *fuzzed) restored(sku string, want int64) {
 		var err error
 		stocks, err = f.on.inventory.Stock(f.t.Context(), sku)
 		return err == nil && stocks[0].Unsettled == 0 && stocks[0].Available() == want
-	}, 10*time.Second, time.Millisecond, "Redis has %d available, and nothing in flight, of %s: %+v", want, sku, &stocks)
+	}, testPatience, time.Millisecond, "Redis has %d available, and nothing in flight, of %s: %+v", want, sku, &stocks)
 }
 
 // FuzzHTTP sends any method, target, content type and body. The answer is JSON

@@ -59,7 +59,7 @@ func TestHoldThatIsOver(t *testing.T) {
 	h := handler(t) // nothing works in the background
 	ask(t, h, "POST", "/api/v1/events", `{"sku":"floor","capacity":3}`)
 	held := parseAnswer[order.Order](t, hold(t, h, "4711", "floor", 2, "1ms"))
-	require.Eventually(t, func() bool { return time.Now().After(held.ExpiresAt) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return time.Now().After(held.ExpiresAt) }, testPatience, time.Millisecond)
 	for _, target := range []string{"confirm", "extend"} {
 		body := map[string]string{"extend": `{"ttl":"1h"}`}[target]
 		expired := ask(t, h, "POST", "/api/v1/orders/4711/"+target, body)
@@ -79,7 +79,7 @@ func TestHoldExpires(t *testing.T) {
 	parseAnswer[order.Order](t, hold(t, h, "4711", "floor", 2, "1ms"))
 	assert.Eventually(t, func() bool {
 		return parseAnswer[order.Order](t, ask(t, h, "GET", "/api/v1/orders/4711", "")).Status == order.Expired
-	}, 20*time.Second, 20*time.Millisecond)
+	}, testPatience, 20*time.Millisecond)
 	assert.EqualValues(t, 3, parseAnswer[booking.Stock](t, ask(t, h, "GET", "/api/v1/events/floor", "")).Available)
 
 	again := hold(t, h, "4711", "floor", 2, "10m")
@@ -108,9 +108,10 @@ func TestBusy(t *testing.T) {
 	t.Parallel()
 	database := servertest.SharedPostgres(t).Database(t)
 	on := outside(t, servertest.SharedRedis(t), database)
-	shop, err := booking.New(booking.Config{Inventory: on.inventory, Orders: on.orders, Logger: quiet, Timeout: time.Second})
-	require.NoError(t, err)
+	shop := newShop(t, on)
 	h := newAPI(shop, on.ping, quiet)
+	hurried, err := booking.New(booking.Config{Inventory: on.inventory, Orders: on.orders, Logger: quiet, Timeout: time.Second})
+	require.NoError(t, err)
 	ask(t, h, "POST", "/api/v1/events", `{"sku":"floor","capacity":1}`)
 	parseAnswer[order.Order](t, hold(t, h, "4711", "floor", 1, "1h"))
 
@@ -122,12 +123,12 @@ func TestBusy(t *testing.T) {
 	_, err = shop.ConfirmTx(t.Context(), tx, "4711")
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { // it may also be the time that is over
-		a := ask(t, h, "DELETE", "/api/v1/orders/4711", "")
+		a := ask(t, newAPI(hurried, on.ping, quiet), "DELETE", "/api/v1/orders/4711", "")
 		require.Equal(t, http.StatusServiceUnavailable, a.Code)
 		require.Equal(t, "1", a.Header().Get("Retry-After"))
 		require.Equal(t, "4711", a.problem.ID)
 		return a.problem.Code == "busy"
-	}, 30*time.Second, time.Millisecond)
+	}, testPatience, time.Millisecond)
 	require.NoError(t, tx.Commit(t.Context()))
 	assert.Equal(t, order.Confirmed, parseAnswer[order.Order](t, ask(t, h, "POST", "/api/v1/orders/4711/confirm", "")).Status)
 }

@@ -195,6 +195,9 @@ func (f failing) Feed(context.Context, order.Cursor, int) ([]order.Movement, ord
 	return nil, order.Cursor{}, f.err
 }
 
+// testPatience bounds all waiting for something that must come.
+const testPatience = 5 * time.Minute
+
 // within fails the test if something does not end soon.
 func within[T any](t testing.TB, limit time.Duration, what string, from <-chan T) T {
 	t.Helper()

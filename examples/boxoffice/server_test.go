@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -74,7 +76,7 @@ func dial(t *testing.T, address, send string) net.Conn {
 	conn, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(testPatience)))
 	_, err = io.WriteString(conn, send)
 	require.NoError(t, err)
 	return conn
@@ -91,9 +93,13 @@ func TestSlowClients(t *testing.T) {
 			slow = append(slow, dial(t, address, send))
 		}
 	}
-	answer, err := io.ReadAll(dial(t, address, goodRequest))
-	require.NoError(t, err)
-	assert.Contains(t, string(answer), "HTTP/1.1 200 OK")
+	require.NoError(t, servertest.Eventually(testPatience, func() error { // a busy machine may be taken for a slow client
+		answer, err := io.ReadAll(dial(t, address, goodRequest))
+		if err == nil && !strings.Contains(string(answer), "HTTP/1.1 200 OK") {
+			err = fmt.Errorf("it answers %q", answer)
+		}
+		return err
+	}))
 	assert.LessOrEqual(t, most.Load(), int64(10+1)) // one is counted as closed only after it let its successor in
 	for _, conn := range slow {
 		_, err := io.ReadAll(conn)
@@ -171,7 +177,7 @@ func TestShutdownFinishesWhatIsInHand(t *testing.T) {
 			return nil
 		})
 	}()
-	url := within(t, 10*time.Second, "open", open)
+	url := within(t, testPatience, "open", open)
 
 	client := newClient(func() string { return url }, 1)
 	defer client.close()
@@ -180,7 +186,7 @@ func TestShutdownFinishesWhatIsInHand(t *testing.T) {
 		var o order.Order
 		booked <- client.try(context.Background(), "/api/v1/book", []byte(`{"id":"x","customer":"c","lines":[{"sku":"floor","quantity":1}]}`), &o)
 	}()
-	within(t, 10*time.Second, "commit", slow.committing)
+	within(t, testPatience, "commit", slow.committing)
 
 	cancel()
 	require.Eventually(t, func() bool {
@@ -189,7 +195,7 @@ func TestShutdownFinishesWhatIsInHand(t *testing.T) {
 			conn.Close()
 		}
 		return err != nil
-	}, 10*time.Second, 5*time.Millisecond, "nobody new is let in")
+	}, testPatience, 5*time.Millisecond, "nobody new is let in")
 	select {
 	case err := <-ended:
 		require.NoError(t, err)
@@ -197,8 +203,8 @@ func TestShutdownFinishesWhatIsInHand(t *testing.T) {
 	default:
 	}
 	close(slow.release)
-	require.NoError(t, within(t, 10*time.Second, "answer", booked))
-	require.NoError(t, within(t, 10*time.Second, "end", ended))
+	require.NoError(t, within(t, testPatience, "answer", booked))
+	require.NoError(t, within(t, testPatience, "end", ended))
 	differences, err := shop.ReconcileAll(t.Context(), booking.DryRun)
 	require.NoError(t, err)
 	assert.Empty(t, differences, "what was on its way to Redis has arrived")

@@ -44,7 +44,7 @@ func newKey(t *testing.T) string { return t.Name() + rand.Text() }
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -63,11 +63,14 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
+// patience bounds all waiting for something that must come.
+const patience = 5 * time.Minute
+
 // eventually is require.Eventually without its goroutine, which may outlive
 // the test.
 func eventually(t *testing.T, what string, look func() bool) {
 	t.Helper()
-	err := poll(20*time.Second, func() (bool, error) { return look(), nil })
+	err := poll(patience, func() (bool, error) { return look(), nil })
 	require.NoError(t, err, what)
 }
 

@@ -201,7 +201,7 @@ func (s *shelf) unsettled() []inventory.Deduction {
 		var err error
 		ds, err = s.repo.Unsettled(s.ctx, stock.Store, s.sku, 0, everything)
 		return assert.NoError(s.t, err) && units(ds) == stock.Unsettled
-	}, time.Second, 2*time.Millisecond, "the unsettled deductions don't sum up to %d", stock.Unsettled)
+	}, patience, 2*time.Millisecond, "the unsettled deductions don't sum up to %d", stock.Unsettled)
 	return ds
 }
 

@@ -214,7 +214,7 @@ var backgroundTests = []test{
 			defer mu.Unlock()
 			return !slices.ContainsFunc(claims, func(c []claim) bool { return len(c) < 2 })
 		}
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(patience)
 		var callers sync.WaitGroup
 		for range 4 {
 			callers.Go(func() {
@@ -252,7 +252,7 @@ var backgroundTests = []test{
 				seen[p] = true
 			}
 			return len(seen) == order.Partitions
-		}, 20*time.Second, 50*time.Microsecond)
+		}, patience, 50*time.Microsecond)
 	}},
 }
 

@@ -110,7 +110,7 @@ func (s *shop) now(sku string) time.Time {
 }
 
 // patience is how long a test waits for what must come soon.
-const patience = 20 * time.Second
+const patience = 4 * time.Minute
 
 // until polls for what must come soon. Other than Eventually it begins at once,
 // and stays in this goroutine.

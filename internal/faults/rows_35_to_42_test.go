@@ -4,9 +4,21 @@ package faults_test
 // do to a sale.
 var fieldRows = []row{
 	{
+		name:    "37_odd_sessions_and_pgbouncer",
+		callers: "nothing; a database that is not UTF-8, and a pooler that breaks prepared statements, are named before the sale",
+		lost:    "nothing",
+		run:     oddSessions,
+	},
+	{
 		name:    "38_counters_ahead_of_postgres",
 		callers: "nothing: the counters are rebuilt, by callers who come upon them or by Run",
 		lost:    "nothing",
 		run:     countersAhead,
+	},
+	{
+		name:    "40_schema_and_counters_of_another_build",
+		callers: "nothing while the format is the same, and counters of another one are rebuilt; ErrNewerSchema under a schema of another one",
+		lost:    "nothing",
+		run:     otherBuilds,
 	},
 }

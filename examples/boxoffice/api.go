@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/order"
 )
 
 // api is the service's HTTP interface.
@@ -60,11 +61,15 @@ func newAPI(shop *booking.Service, ping func(context.Context) error, log *slog.L
 	return inJSON(mux)
 }
 
-// health says whether both servers answer.
+// health says whether both servers answer, and the orders' tables are there.
 func (a *api) health(r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
 	defer cancel()
-	return map[string]string{"status": "ok"}, a.ping(ctx)
+	err := sideBySide(ctx, a.ping, func(ctx context.Context) error {
+		_, err := a.shop.Orders(ctx, order.Query{Size: 1})
+		return err
+	})
+	return map[string]string{"status": "ok"}, err
 }
 
 // write answers in JSON.

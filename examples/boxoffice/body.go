@@ -39,6 +39,9 @@ func read(r *http.Request, most int64, into any) error {
 		return &inventory.InvalidError{Field: "body", Reason: "is not valid UTF-8"}
 	}
 
+	if err := strictJSON(body); err != nil {
+		return err
+	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
@@ -71,6 +74,13 @@ func mediaType(r *http.Request) string {
 // readAll reads the body. Go's server gives it its deadline, and closes the
 // connection if there is more than this.
 func readAll(r *http.Request, most int64) ([]byte, error) {
+	if _, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil {
+		switch charset := strings.ToLower(parameters["charset"]); charset {
+		case "", "utf-8", "utf8", "us-ascii":
+		default:
+			return nil, &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: fmt.Sprintf("the charset is %.40q, want utf-8", charset)}
+		}
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -78,7 +78,7 @@ func (c *client) post(ctx context.Context, path string, request, answer any) err
 
 func retryable(no *refusal) bool {
 	switch no.Code {
-	case "try_again", "busy", "overloaded", "outcome_unknown", "unavailable":
+	case "try_again", "busy", "overloaded", "outcome_unknown", "not_sent", "unavailable":
 		return true
 	}
 	return false

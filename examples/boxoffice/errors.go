@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lastunit/lastunit/booking"
@@ -60,7 +61,7 @@ func (e *failed) Unwrap() error { return e.err }
 // address of a server, goes to the log alone.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := explain(r, err)
-	if p.status >= 500 && p.Code != "try_again" && p.Code != "busy" && p.Code != "overloaded" && r.Context().Err() == nil {
+	if p.status >= 500 && p.Code != "try_again" && p.Code != "busy" && p.Code != "overloaded" && p.Code != "pending" && p.Code != "not_sent" && r.Context().Err() == nil {
 		a.log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)
 	}
 	writeProblem(w, p)
@@ -86,74 +87,130 @@ func explain(r *http.Request, err error) *problem {
 	return p
 }
 
+// kinds are the answers to errors: the first that an error is decides.
+var kinds = []struct {
+	of      error
+	status  int
+	code    string
+	message string // the error's own if it is empty
+}{
+	// These come first: what caused them may look like one of the others.
+	{order.ErrOutcomeUnknown, http.StatusServiceUnavailable, "outcome_unknown", "it may have been done or not: send the same request again, with the same ID"},
+	{booking.ErrNotSent, http.StatusServiceUnavailable, "not_sent", "it was not done: send the same request again, with the same ID"},
+	{order.ErrRefused, http.StatusConflict, "refused", ""}, // is the error of its reason too, and unlike that for good
+	{booking.ErrOverloaded, http.StatusServiceUnavailable, "overloaded", booking.ErrOverloaded.Error()},
+	{inventory.ErrTryAgain, http.StatusServiceUnavailable, "try_again", inventory.ErrTryAgain.Error()},
+	{inventory.ErrSoldOut, http.StatusConflict, "sold_out", ""},
+	{inventory.ErrLimitExceeded, http.StatusConflict, "limit_exceeded", ""},
+	{inventory.ErrPaused, http.StatusConflict, "paused", ""},
+	{inventory.ErrNotOpen, http.StatusConflict, "not_open", ""},
+	{inventory.ErrClosed, http.StatusConflict, "closed", ""},
+	{order.ErrHoldExpired, http.StatusConflict, "hold_expired", ""},
+	{order.ErrUnknownCursor, http.StatusConflict, "unknown_cursor", ""},
+	{inventory.ErrInvalid, http.StatusBadRequest, "invalid_request", ""},
+	{order.ErrUnknownSKU, http.StatusNotFound, "unknown_sku", ""},
+	{order.ErrAlreadyOnSale, http.StatusConflict, "already_on_sale", ""},
+	{order.ErrNotFound, http.StatusNotFound, "not_found", ""},
+	{order.ErrIdempotencyConflict, http.StatusConflict, "idempotency_conflict", order.ErrIdempotencyConflict.Error()},
+	{order.ErrCancelled, http.StatusConflict, "cancelled", ""},
+	{booking.ErrPending, http.StatusServiceUnavailable, "pending", booking.ErrPending.Error()},
+	{order.ErrRejected, http.StatusUnprocessableEntity, "rejected", order.ErrRejected.Error()},
+	{order.ErrBusy, http.StatusServiceUnavailable, "busy", order.ErrBusy.Error() + ", try again"},
+	// What its operator has to mend, and what only reads.
+	{order.ErrNotMigrated, http.StatusServiceUnavailable, "unavailable", unavailable},
+	{order.ErrNewerSchema, http.StatusServiceUnavailable, "unavailable", unavailable},
+	{order.ErrOtherBuild, http.StatusServiceUnavailable, "unavailable", unavailable},
+	{order.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", unavailable},
+	{inventory.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", unavailable},
+	{inventory.ErrNotLoaded, http.StatusServiceUnavailable, "unavailable", unavailable},
+}
+
+const unavailable = "the service can't answer at the moment, try again"
+
 func kind(r *http.Request, err error) *problem {
+	if r.Pattern == "GET /healthz" {
+		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: ails(err)}
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.of) {
+			p := &problem{status: k.status, Code: k.code, Message: k.message}
+			p.detail(err)
+			return p
+		}
+	}
+	return &problem{status: http.StatusInternalServerError, Code: "internal", Message: "internal error"}
+}
+
+// detail adds what the error has besides, if it is what the code is about.
+func (p *problem) detail(err error) {
 	var stock *inventory.StockError
+	var reopening *inventory.ReopeningError
 	var limit *inventory.LimitError
 	var window *inventory.WindowError
 	var expired *order.HoldExpiredError
 	var invalid *inventory.InvalidError
 	var refused *order.RefusedError
 	var ofSKU *order.SKUError
-	switch {
-	// It comes first: what caused it may look like one of the others.
-	case errors.Is(err, order.ErrOutcomeUnknown):
-		return &problem{status: http.StatusServiceUnavailable, Code: "outcome_unknown", Message: "it may have been done or not: send the same request again, with the same ID"}
-	// So does this one: it is the error of its reason too, and unlike that for good.
-	case errors.As(err, &refused):
-		return &problem{status: http.StatusConflict, Code: "refused", SKU: refused.SKU}
-	case errors.Is(err, booking.ErrOverloaded):
-		return &problem{status: http.StatusServiceUnavailable, Code: "overloaded", Message: booking.ErrOverloaded.Error()}
-	case errors.As(err, &stock):
-		p := &problem{status: http.StatusConflict, Code: "sold_out", SKU: stock.SKU, Requested: &stock.Requested, Available: &stock.Available}
-		if all := stock.All(); len(all) > 1 {
-			p.Short = shortLines(all)
+	switch p.Code {
+	case "refused":
+		if errors.As(err, &refused) {
+			p.SKU = refused.SKU
 		}
-		if errors.Is(err, inventory.ErrTryAgain) {
-			p.status, p.Code, p.Message = http.StatusServiceUnavailable, "try_again", inventory.ErrTryAgain.Error()
+	case "sold_out", "limit_exceeded", "try_again":
+		switch {
+		case errors.As(err, &stock):
+			p.SKU, p.Requested, p.Available = stock.SKU, &stock.Requested, &stock.Available
+			if all := stock.All(); len(all) > 1 {
+				p.Short = shortLines(all)
+			}
+		case errors.As(err, &limit):
+			p.SKU, p.CustomerLimit, p.Requested, p.Used = limit.SKU, limit.Limit, &limit.Requested, &limit.Used
+		case errors.As(err, &reopening):
+			p.SKU = reopening.SKU
 		}
-		return p
-	case errors.As(err, &limit):
-		p := &problem{status: http.StatusConflict, Code: "limit_exceeded", SKU: limit.SKU, CustomerLimit: limit.Limit, Requested: &limit.Requested, Used: &limit.Used}
-		if errors.Is(err, inventory.ErrTryAgain) {
-			p.status, p.Code, p.Message = http.StatusServiceUnavailable, "try_again", inventory.ErrTryAgain.Error()
+	case "paused", "not_open", "closed":
+		if errors.As(err, &window) {
+			p.SKU, p.OpensAt, p.ClosesAt = window.SKU, window.OpensAt, window.ClosesAt
 		}
-		return p
-	case errors.As(err, &window):
-		return &problem{status: http.StatusConflict, Code: closed(window), SKU: window.SKU, OpensAt: window.OpensAt, ClosesAt: window.ClosesAt}
-	case errors.As(err, &expired):
-		return &problem{status: http.StatusConflict, Code: "hold_expired", ExpiredAt: expired.ExpiredAt, Left: expired.Left}
-	case errors.As(err, &invalid):
-		return &problem{status: http.StatusBadRequest, Code: "invalid_request", Field: invalid.Field}
-	case errors.Is(err, order.ErrUnknownSKU):
-		p := &problem{status: http.StatusNotFound, Code: "unknown_sku"}
+	case "hold_expired":
+		if errors.As(err, &expired) {
+			p.ExpiredAt, p.Left = expired.ExpiredAt, expired.Left
+		}
+	case "unknown_cursor":
+		p.Field = "after"
+	case "invalid_request":
+		if errors.As(err, &invalid) {
+			p.Field = invalid.Field
+		}
+	case "unknown_sku", "already_on_sale":
 		if errors.As(err, &ofSKU) {
 			p.SKU = ofSKU.SKU
 		}
-		return p
-	case errors.Is(err, order.ErrAlreadyOnSale):
-		p := &problem{status: http.StatusConflict, Code: "already_on_sale"}
-		if errors.As(err, &ofSKU) {
-			p.SKU = ofSKU.SKU
-		}
-		return p
-	case errors.Is(err, order.ErrNotFound):
-		return &problem{status: http.StatusNotFound, Code: "not_found"}
-	case errors.Is(err, order.ErrUnknownCursor):
-		return &problem{status: http.StatusConflict, Code: "unknown_cursor", Field: "after"}
-	case errors.Is(err, order.ErrIdempotencyConflict):
-		return &problem{status: http.StatusConflict, Code: "idempotency_conflict", Message: order.ErrIdempotencyConflict.Error()}
-	case errors.Is(err, order.ErrCancelled):
-		return &problem{status: http.StatusConflict, Code: "cancelled"}
-	case errors.Is(err, order.ErrRejected):
-		return &problem{status: http.StatusUnprocessableEntity, Code: "rejected", Message: order.ErrRejected.Error()}
-	case errors.Is(err, order.ErrBusy):
-		return &problem{status: http.StatusServiceUnavailable, Code: "busy", Message: order.ErrBusy.Error() + ", try again"}
-	case errors.Is(err, order.ErrUnavailable): // of what only reads
-		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the service can't answer at the moment, try again"}
-	case r.Pattern == "GET /healthz":
-		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: "a server behind the service does not answer"}
 	}
-	return &problem{status: http.StatusInternalServerError, Code: "internal", Message: "internal error"}
+}
+
+// ails is what is wrong with the servers, without their addresses.
+func ails(err error) string {
+	var dead []string
+	var collect func(error)
+	collect = func(err error) {
+		var one *unreachable
+		if joined, is := err.(interface{ Unwrap() []error }); is { //nolint:errorlint // each of those that are joined
+			for _, err := range joined.Unwrap() {
+				collect(err)
+			}
+		} else if errors.As(err, &one) {
+			dead = append(dead, one.server)
+		}
+	}
+	collect(err)
+	switch {
+	case len(dead) > 0:
+		return strings.Join(dead, " and ") + " cannot be reached"
+	case errors.Is(err, order.ErrNotMigrated), errors.Is(err, order.ErrNewerSchema), errors.Is(err, order.ErrOtherBuild):
+		return "the database does not have the tables of this version"
+	}
+	return "a server behind the service does not answer"
 }
 
 func shortLines(all []*inventory.StockError) (lines []short) {
@@ -161,17 +218,6 @@ func shortLines(all []*inventory.StockError) (lines []short) {
 		lines = append(lines, short{e.SKU, e.Requested, e.Available})
 	}
 	return lines
-}
-
-// closed says in what way a sale is not open.
-func closed(window *inventory.WindowError) string {
-	switch {
-	case errors.Is(window, inventory.ErrPaused):
-		return "paused"
-	case errors.Is(window, inventory.ErrNotOpen):
-		return "not_open"
-	}
-	return "closed"
 }
 
 func writeProblem(w http.ResponseWriter, p *problem) {

@@ -106,10 +106,10 @@
 //	413  too_large
 //	415  unsupported_media_type
 //	422  rejected               by a constraint of the database
-//	503  try_again, busy, overloaded, unavailable, outcome_unknown
+//	503  try_again, busy, overloaded, unavailable, not_sent, outcome_unknown
 //	                            ask again, with the same ID; Retry-After says when
 //
-// GET /healthz says whether the servers behind it answer:
+// GET /healthz says whether the servers behind it answer, and the tables are there:
 //
 //	curl localhost:8080/healthz
 //

@@ -109,12 +109,26 @@ func (s *stores) addRedis(client *redis.Client, prefix string) {
 	s.name = "(on Redis and PostgreSQL)"
 	s.inventory = inventory.NewRedis(client, inventory.WithKeyPrefix(prefix))
 	s.ping = func(ctx context.Context) error {
-		return errors.Join(named("Redis", client.Ping(ctx).Err()), ping(ctx))
+		return sideBySide(ctx, ping, func(ctx context.Context) error { return named("Redis", client.Ping(ctx).Err()) })
 	}
 	s.close = func() {
 		closeOthers()
 		client.Close()
 	}
+}
+
+// sideBySide asks all at once, each for as long as there is, so that one that hangs takes
+// no time from the others.
+func sideBySide(ctx context.Context, all ...func(context.Context) error) (failed error) {
+	answers := make([]chan error, len(all))
+	for i, ask := range all {
+		answers[i] = make(chan error, 1)
+		go func() { answers[i] <- ask(ctx) }()
+	}
+	for _, answer := range answers {
+		failed = errors.Join(failed, <-answer)
+	}
+	return failed
 }
 
 // prepare makes sure that the servers are there, and the tables.
@@ -129,9 +143,18 @@ func prepare(ctx context.Context, on *stores, pool *pgxpool.Pool) error {
 	return order.Migrate(migrating, pool)
 }
 
+// unreachable names a server that does not answer.
+type unreachable struct {
+	server string
+	err    error
+}
+
+func (e *unreachable) Error() string { return fmt.Sprintf("%s cannot be reached: %v", e.server, e.err) }
+func (e *unreachable) Unwrap() error { return e.err }
+
 func named(server string, err error) error {
 	if err != nil {
-		return fmt.Errorf("%s cannot be reached: %w", server, err)
+		return &unreachable{server, err}
 	}
 	return nil
 }

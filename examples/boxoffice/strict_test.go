@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/order"
+)
+
+// What package json would quietly make something else of is refused.
+func TestStrictJSON(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{
+		`{"id":"\ud800"}`, `{"id":"\udfff"}`, `{"id":"\uDBFFx"}`, `{"id":"\ud800\ud800"}`, `{"\ud800":1}`, `{"id":"\\\ud800"}`,
+		`{"id":"a","id":"b"}`, `{"id":"a","ID":"b"}`, `{"id":"a","\u0069d":"b"}`, `{"lines":[{"sku":"a","sku":"b"}]}`, `{"a":{},"a":1}`,
+	} {
+		var into struct {
+			ID    string       `json:"id"`
+			Lines []order.Line `json:"lines"`
+		}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(bad))
+		require.NoError(t, err)
+		request.Header.Set("Content-Type", "application/json")
+		p := explain(request, read(request, maxBody, &into))
+		assert.Equal(t, "invalid_request", p.Code, bad)
+	}
+	for _, good := range []string{
+		`{"id":"\ud83d\ude00"}`, `{"id":"\\ud800"}`, `{"id":"\u00e9\ufffd"}`, `{"lines":[{"sku":"sku"},{"sku":"sku"}],"id":"lines"}`, `[`, `{"a"`, `{}x`, ``, `"\u12`,
+	} {
+		require.NoError(t, strictJSON([]byte(good)), good)
+	}
+}
+
+func TestCharset(t *testing.T) {
+	t.Parallel()
+	for charset, status := range map[string]int{
+		"utf-8": http.StatusNotFound, "UTF-8": http.StatusNotFound, `"utf-8"`: http.StatusNotFound,
+		"utf-16": http.StatusUnsupportedMediaType, "iso-8859-1": http.StatusUnsupportedMediaType,
+	} {
+		for _, media := range []string{"application/json", "text/csv"} {
+			target, body := "/api/v1/book", `{"customer":"c","lines":[{"sku":"none","quantity":1}]}`
+			if media == "text/csv" {
+				target, body = "/api/v1/events", "sku,capacity\n"
+			}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(body))
+			require.NoError(t, err)
+			request.Header.Set("Content-Type", media+"; charset="+charset)
+			recorded := httptest.NewRecorder()
+			handler(t).ServeHTTP(recorded, request)
+			if media == "application/json" || status == http.StatusUnsupportedMediaType {
+				assert.Equal(t, status, recorded.Code, "%s %s: %s", media, charset, recorded.Body)
+			}
+		}
+	}
+}
+
+// brokenOrders are orders whose tables are gone.
+type brokenOrders struct{ order.Store }
+
+func (brokenOrders) Orders(context.Context, order.Query) (order.Page, error) {
+	return order.Page{}, fmt.Errorf("%w: no table", order.ErrNotMigrated)
+}
+
+// Each server has its own result: one that hangs is not the other one's death.
+func TestHealthTellsWhich(t *testing.T) {
+	t.Parallel()
+	shop, err := booking.New(booking.Config{Orders: order.NewMemory(), Logger: quiet})
+	require.NoError(t, err)
+	broken, err := booking.New(booking.Config{Orders: brokenOrders{order.NewMemory()}, Logger: quiet})
+	require.NoError(t, err)
+	fine := func(context.Context) error { return nil }
+	hangs := func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		<-ctx.Done()
+		return named("Redis", ctx.Err())
+	}
+	dead := func(ctx context.Context) error { return named("PostgreSQL", ctx.Err()) } // if its time was used up
+	for _, test := range []struct {
+		shop    *booking.Service
+		ping    func(context.Context) error
+		status  int
+		message string
+	}{
+		{shop, fine, http.StatusOK, ""},
+		{shop, func(ctx context.Context) error { return sideBySide(ctx, hangs, dead) }, http.StatusServiceUnavailable, "Redis cannot be reached"},
+		{broken, fine, http.StatusServiceUnavailable, "the database does not have the tables of this version"},
+	} {
+		a := ask(t, newAPI(test.shop, test.ping, quiet), "GET", "/healthz", "")
+		assert.Equal(t, test.status, a.Code)
+		assert.Equal(t, test.message, a.problem.Message)
+	}
+}

@@ -135,7 +135,7 @@ func (s *spread) unsettled(sku string) int64 {
 }
 
 func TestNodes(t *testing.T) {
-	cluster := servertest.StartRedisCluster(t, time.Minute)
+	cluster := servertest.StartRedisCluster(t, time.Hour) // nobody takes its place
 	for name, test := range map[string]func(*testing.T, *servertest.RedisCluster){
 		"one that hangs holds up nobody else": hangsAlone,
 		"stock beside one that hangs":         stockBeside,

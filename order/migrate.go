@@ -49,21 +49,22 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	if err != nil {
 		return err
 	}
+	mode := withoutStatements(pool)
 	var is string
-	if err := pool.QueryRow(ctx, "select current_setting('server_encoding')").Scan(&is); err != nil {
+	if err := pool.QueryRow(ctx, "select current_setting('server_encoding')", mode).Scan(&is); err != nil {
 		return err
 	}
 	if is != encoding {
 		return fmt.Errorf("the database is encoded in %s, want %s, which can store every ID: make another one with ENCODING '%s'", is, encoding, encoding)
 	}
-	if version, err := sameSchema(ctx, pool, files); err != nil || version == len(files) {
+	if version, err := sameSchema(ctx, unprepared{pool, mode}, files); err != nil || version == len(files) {
 		return err
 	}
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", mode, int64(migrationLock)); err != nil {
 			return err
 		}
-		version, err := sameSchema(ctx, tx, files)
+		version, err := sameSchema(ctx, unprepared{tx, mode}, files)
 		if err != nil {
 			return err
 		}

@@ -41,12 +41,22 @@ var _ Store = (*Postgres)(nil)
 // closes the pool.
 func NewPostgres(pool *pgxpool.Pool) *Postgres { return &Postgres{pool: pool, text: sendsText(pool)} }
 
-// identify reads the store's name and key once. It refuses a schema of another format
-// than that of this build.
+// identify returns the store's name and key, which it reads once.
 func (p *Postgres) identify(ctx context.Context) (*identity, error) {
 	if self := p.self.Load(); self != nil {
 		return self, nil
 	}
+	self, err := p.readIdentity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.self.Store(self)
+	return self, nil
+}
+
+// readIdentity reads the store's name and key. It refuses a schema of another format
+// than that of this build.
+func (p *Postgres) readIdentity(ctx context.Context) (*identity, error) {
 	self := &identity{}
 	var is int
 	err := p.send(ctx, reading, func(batch *pgx.Batch) {
@@ -62,7 +72,6 @@ func (p *Postgres) identify(ctx context.Context) (*identity, error) {
 	case is < format:
 		return nil, fmt.Errorf("%w: its format is %d, want %d", ErrNotMigrated, is, format)
 	}
-	p.self.Store(self)
 	return self, nil
 }
 
@@ -136,8 +145,8 @@ func (p *Postgres) transact(ctx context.Context, mode mode, queue func(*pgx.Batc
 	err := p.send(ctx, mode, queue)
 	if errors.Is(err, ErrNotMigrated) {
 		// The format may have changed under this process. Nothing was done.
-		p.self.Store(nil)
-		if _, changed := p.identify(ctx); errors.Is(changed, ErrNewerSchema) {
+		if _, changed := p.readIdentity(ctx); errors.Is(changed, ErrNewerSchema) {
+			p.self.Store(nil)
 			return changed
 		}
 	}

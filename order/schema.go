@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // format is what the Go code and the schema agree on: the functions that are called,
@@ -120,6 +121,25 @@ func definitions(files []migration) (all []definition) {
 // rower is a pool or a transaction.
 type rower interface {
 	Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error)
+}
+
+// unprepared queries without prepared statements, so that Migrate works through a pooler
+// that breaks them.
+type unprepared struct {
+	rower
+	mode pgx.QueryExecMode
+}
+
+// withoutStatements is the mode of a pool, or one that prepares nothing.
+func withoutStatements(pool *pgxpool.Pool) pgx.QueryExecMode {
+	if mode := pool.Config().ConnConfig.DefaultQueryExecMode; isTextMode(mode) {
+		return mode
+	}
+	return pgx.QueryExecModeExec
+}
+
+func (u unprepared) Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error) {
+	return u.rower.Query(ctx, sql, append([]any{u.mode}, arguments...)...)
 }
 
 // recorded is a row of lastunit.migrations.
@@ -250,16 +270,17 @@ func compareFunctions(ctx context.Context, db rower, files []migration) (found [
 	if err != nil {
 		return nil, err
 	}
-	var name string
-	var there bool
-	_, err = pgx.ForEachRow(rows, []any{&name, &there}, func() error {
+	changed, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct {
+		Name  string
+		There bool
+	}])
+	for _, function := range changed {
 		is := "missing"
-		if there {
+		if function.There {
 			is = "another one"
 		}
-		found = append(found, difference{"FUNCTION lastunit." + name, is, ErrOtherBuild})
-		return nil
-	})
+		found = append(found, difference{"FUNCTION lastunit." + function.Name, is, ErrOtherBuild})
+	}
 	return found, err
 }
 

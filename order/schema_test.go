@@ -122,7 +122,7 @@ func TestDatabaseOfAnotherBuild(t *testing.T) {
 			// psql is refused as well.
 			conn, err := pgx.Connect(t.Context(), url)
 			require.NoError(t, err)
-			defer conn.Close(t.Context()) //nolint:errcheck // it is only read
+			defer conn.Close(t.Context())
 			_, err = conn.PgConn().Exec(t.Context(), texts[4]).ReadAll()
 			require.ErrorContains(t, err, "made by another build of lastunit")
 		})

@@ -49,7 +49,7 @@ func TestDatabaseThatIsNotUTF8(t *testing.T) {
 			require.ErrorContains(t, up.Findings.Err(), "ENCODING 'UTF8'")
 			conn, err := pgx.Connect(t.Context(), database)
 			require.NoError(t, err)
-			defer conn.Close(t.Context()) //nolint:errcheck // it is only read
+			defer conn.Close(t.Context())
 			_, err = conn.PgConn().Exec(t.Context(), texts[4]).ReadAll()
 			require.ErrorContains(t, err, "lastunit needs UTF8")
 		})

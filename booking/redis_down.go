@@ -101,7 +101,7 @@ func (s *Service) failed(ctx context.Context, sku string, at *spot, on *place, b
 // cuts takes note of a SKU's own circuit that has opened.
 func (s *Service) cuts(ctx context.Context, sku string, because error) {
 	s.cutOff.Add(1)
-	s.log.WarnContext(ctx, "lastunit: Redis does not answer about a SKU: "+s.meanwhile(), "sku", sku, "error", because)
+	s.warn(ctx, sku, "lastunit: Redis does not answer about a SKU: "+s.meanwhile(), "error", because)
 }
 
 // meanwhile is what happens while Redis does not answer.

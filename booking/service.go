@@ -129,7 +129,7 @@ type Service struct {
 	places   places       // where Redis is, with the circuits of the way there; see spot too
 	cutOff   atomic.Int64 // places, and SKUs, whose circuit is open
 
-	warned sync.Map // when each warning was given last, as sinceStart
+	warned sync.Map // of *warning, by message
 
 	blocked suspects // customers whose orders the database rejects
 	denied  suspects // orders whose changes it rejects

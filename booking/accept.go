@@ -218,6 +218,9 @@ func (e *acceptance) take(ctx context.Context) error {
 		if err := e.draw(ctx); err != nil {
 			return e.decided(e.refuse(ctx, err))
 		}
+		if err := e.poolOnly(); err != nil {
+			return e.decided(e.refuse(ctx, err))
+		}
 		if again == 0 {
 			if known, booked, err := e.soldOut(ctx); known {
 				return e.decided(booked, err)

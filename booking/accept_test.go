@@ -321,6 +321,8 @@ func TestAcceptedAndCancelled(t *testing.T) {
 		r := request("floor", 1)
 		receipt := accept(t, shop, r)
 		_, err := shop.Cancel(t.Context(), r.ID)
+		require.ErrorIs(t, err, order.ErrNotFound, "Postgres does not have it yet")
+		_, err = shop.Void(t.Context(), r.ID)
 		require.NoError(t, err)
 		shop.stalled.down.Store(false)
 		_, err = waits(t, receipt)

@@ -22,7 +22,8 @@ type attempt struct {
 	name  string                // of the attempt in every SKU; empty for a name of its own for each deduction
 	sold  *inventory.StockError // a SKU is known to be sold out, so the ID is looked up first; nil if none is
 
-	units []order.Line // of the order: its lines and what they draw on pools
+	units  []order.Line // of the order: its lines and what they draw on pools
+	pooled string       // the SKU of a line that can only be drawn on; empty if none is
 	// held are the deductions, one for each unit; zero where there is none.
 	held []inventory.Deduction
 	one  [1]inventory.Deduction // where held is, of most orders
@@ -76,6 +77,9 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 	}
 	for again := 0; ; again++ {
 		if err := a.draw(ctx); err != nil {
+			return a.refuse(ctx, err)
+		}
+		if err := a.poolOnly(); err != nil {
 			return a.refuse(ctx, err)
 		}
 		if again > 2*maxAgain {
@@ -166,10 +170,14 @@ func (a *attempt) soldOut(ctx context.Context) (known bool, _ order.Order, _ err
 // before, it begins anew: it is another database.
 func (a *attempt) draw(ctx context.Context) error {
 	drawing := false
+	a.pooled = ""
 	for _, line := range a.order.Lines {
 		k, err := a.s.know(ctx, line.SKU)
 		if err != nil {
 			return err
+		}
+		if k.poolOnly {
+			a.pooled = line.SKU
 		}
 		drawing = drawing || k.draws != nil
 	}
@@ -191,6 +199,14 @@ func (a *attempt) draw(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// poolOnly is the error if a line is of a SKU that can only be drawn on.
+func (a *attempt) poolOnly() error {
+	if a.pooled == "" {
+		return nil
+	}
+	return &order.SKUError{SKU: a.pooled, Err: order.ErrPoolOnly}
 }
 
 // existing is the answer for an ID that Postgres has.

@@ -56,6 +56,7 @@ func (r Request) order() (order.Order, error) {
 //	inventory.ErrNotOpen, ErrClosed, ErrPaused
 //	                              a refusal: not sold at the moment (*inventory.WindowError)
 //	order.ErrUnknownSKU           a refusal: never put on sale (*order.SKUError)
+//	order.ErrPoolOnly             a refusal: it can only be drawn on by other SKUs (*order.SKUError)
 //	order.ErrIdempotencyConflict  the ID was used for another customer or other lines, or for a hold
 //	order.ErrCancelled            the order was cancelled; it comes beside the error
 //	order.ErrRefused              the order had been accepted, by Accept, and was refused since, for good

@@ -208,7 +208,14 @@ func TestAdjustmentsAreMadeOnce(t *testing.T) {
 			assert.Equal(t, want, capacity(sku))
 			// It is not made anew later, when it would change something again.
 			require.NoError(t, call(shops[0], order.Adjustment{ID: "later " + sku, SKU: sku, Kind: order.Restock, Units: 7}))
-			require.NoError(t, call(shops[1], a))
+			if err := call(shops[1], a); kind == order.SetCapacity {
+				require.ErrorIs(t, err, order.ErrSuperseded)
+				var named *order.AdjustmentError
+				require.ErrorAs(t, err, &named)
+				assert.Equal(t, a.ID, named.ID)
+			} else {
+				require.NoError(t, err)
+			}
 			assert.Equal(t, want+7, capacity(sku))
 			for name, change := range map[string]func(*order.Adjustment){
 				"units":     func(a *order.Adjustment) { a.Units++ },

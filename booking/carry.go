@@ -131,6 +131,10 @@ func (e *acceptance) hear(ctx context.Context, outcome order.Outcome) {
 		time.AfterFunc(outcome.Wait, func() { e.s.carry(e) })
 	case order.VerdictAgain:
 		e.renew(ctx, outcome.Again)
+		if err := e.poolOnly(); err != nil { // the SKU was made anew since
+			e.hear(ctx, order.Outcome{Verdict: order.VerdictFailed, Err: err})
+			return
+		}
 		e.s.carry(e)
 	default:
 		refused := e.order

@@ -42,12 +42,11 @@ func (s *Service) Reclaim(ctx context.Context, id string) (order.Order, error) {
 	return s.change(ctx, order.Change{ID: id, Action: order.Reclaim})
 }
 
-// Cancel gives the units of an order back and returns the order as it is then.
-// To cancel twice is no error; an expired order stays expired. An ID that was
-// never booked is cancelled for good, without customer and lines, so that a
-// late original can't book it. That stores a row: let nobody cancel who may not.
-// An order that is accepted and not in Postgres yet counts as never booked: it is
-// cancelled, and its units come back.
+// Cancel cancels an order for good, gives its units back and returns the order as it
+// is then. To cancel twice is no error. An expired order, whose units are back
+// already, is cancelled too: a late Reclaim is order.ErrCancelled. It fails with
+// order.ErrNotFound, also for an order that is accepted and not in Postgres yet:
+// wait for that one (Receipt.Wait), or Void it.
 //
 // While somebody's own transaction has changed the order, Cancel and the other
 // changes wait for it, up to Config.Timeout or the context's deadline, and fail
@@ -57,14 +56,26 @@ func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
 	return s.change(ctx, order.Change{ID: id, Action: order.Cancel})
 }
 
+// Void makes an ID final, whatever became of its order: it is for a caller who gives
+// up on a Book, Hold or Accept whose outcome is unknown. An order that is there is
+// cancelled, as by Cancel. An ID that was never booked is stored as a cancelled order
+// without customer and lines, so that a late original can't book it; one that is
+// accepted and not in Postgres yet counts as never booked, and its units come back.
+// It stores a row for whatever ID it is given: let nobody void who may not.
+func (s *Service) Void(ctx context.Context, id string) (order.Order, error) {
+	return s.change(ctx, order.Change{ID: id, Action: order.Void})
+}
+
 // ConfirmTx is Confirm inside your own transaction on the order store's database,
 // so that a payment's row and the confirmation commit together. It touches only
 // the order's row, so a hot SKU is sold on however long the transaction lasts;
 // until its end, other changes of the order wait, or fail with order.ErrBusy. The
 // clock decides at this moment, not at your commit. What is left to do, Run does
 // after your commit, in any process. Errors of the transaction itself, such as a
-// serialization failure, are yours to try again. It fails as Confirm does, and
-// with order.ErrNoTransactions if the store has none, as order.Memory.
+// serialization failure, are yours to try again. It fails as Confirm does, with
+// inventory.ErrInvalid if there is no transaction, with order.ErrUnavailable if it is one
+// of another lastunit database, which can only be rolled back then, and with
+// order.ErrNoTransactions if the store has none, as order.Memory.
 //
 // After a refusal the transaction can go on. If the money was taken and the hold
 // had expired, don't roll back: commit the payment's row, and call Reclaim; if no
@@ -79,7 +90,7 @@ func (s *Service) ConfirmTx(ctx context.Context, tx pgx.Tx, id string) (order.Or
 
 // CancelTx is Cancel inside your own transaction, in the way of ConfirmTx. The
 // units are for sale again once Run has counted them: within a second or so of
-// your commit. An unknown ID is order.ErrNotFound, and stays unknown.
+// your commit.
 func (s *Service) CancelTx(ctx context.Context, tx pgx.Tx, id string) (order.Order, error) {
 	store, ok := s.config.Orders.(order.TxStore)
 	if !ok {

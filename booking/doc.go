@@ -23,7 +23,8 @@
 // it, which may still refuse it.
 //
 // Hold takes the units for a time; Confirm, Extend, Cancel and Reclaim change what
-// becomes of them, and Run ends what nobody confirmed. ConfirmTx and CancelTx do so
+// becomes of them, and Run ends what nobody confirmed. Void makes an ID final of which
+// nobody knows whether it was booked. ConfirmTx and CancelTx do so
 // inside your own transaction on the order store's database.
 //
 // # When the outcome is unknown

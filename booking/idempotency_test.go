@@ -133,9 +133,18 @@ func TestCancel(t *testing.T) {
 		require.ErrorIs(t, err, order.ErrCancelled)
 		assert.Equal(t, order.Cancelled, o.Status, "the order comes beside the error")
 
-		o, err = shop.Cancel(t.Context(), "never booked")
+		_, err = shop.Cancel(t.Context(), "never booked")
+		require.ErrorIs(t, err, order.ErrNotFound, "a typo, say")
+		_, err = shop.Order(t.Context(), "never booked")
+		require.ErrorIs(t, err, order.ErrNotFound, "nothing was stored")
+		for range 2 {
+			o, err = shop.Void(t.Context(), "never booked")
+			require.NoError(t, err)
+			assert.Equal(t, order.Cancelled, o.Status)
+		}
+		o, err = shop.Void(t.Context(), "floor-0")
 		require.NoError(t, err)
-		assert.Equal(t, order.Cancelled, o.Status)
+		assert.Equal(t, "customer-0", o.Customer, "it is Cancel for an order that is there")
 		_, err = bookOnce(shop, booking.Request{ID: "never booked", Customer: "c", Lines: lines("floor", 1)})
 		require.ErrorIs(t, err, order.ErrCancelled, "a late original books nothing")
 		exact(t, shop)

@@ -111,7 +111,7 @@ func describe(err error) string {
 func sentinel(err error) error {
 	for _, known := range [...]error{
 		inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused, order.ErrIdempotencyConflict, order.ErrCancelled,
-		order.ErrBusy, order.ErrNotFound, order.ErrUnknownSKU, order.ErrAlreadyOnSale,
+		order.ErrBusy, order.ErrNotFound, order.ErrUnknownSKU, order.ErrAlreadyOnSale, order.ErrSuperseded, order.ErrPoolOnly,
 	} {
 		if errors.Is(err, known) {
 			return known
@@ -328,22 +328,24 @@ func (m *lifeModel) become(o *lifeOrder, now time.Time, status order.Status) {
 	m.move(o, now, kinds[status], sign)
 }
 
-// change is Confirm, Extend, Cancel and Reclaim.
+// change is Confirm, Extend, Cancel, Void and Reclaim.
 func (m *lifeModel) change(now time.Time, action order.Action, id string, ttl time.Duration) lifeAnswer {
 	now = microseconds(now)
 	o := m.orders[id]
 	switch {
 	case id == "" || action == order.Extend && (ttl < time.Millisecond || ttl > order.MaxHold):
 		return refused(nil, errLifeInvalid)
-	case o == nil && action == order.Cancel:
+	case o == nil && action == order.Void:
 		o = &lifeOrder{Order: order.Order{ID: id, Status: order.Cancelled, CreatedAt: now, ChangedAt: now}, unasked: true}
 		m.insert(o)
 		return done(o)
 	case o == nil:
 		return refused(nil, &order.OrderError{ID: id, Err: order.ErrNotFound})
-	case action == order.Cancel:
+	case action == order.Cancel || action == order.Void:
 		if o.live() {
 			m.become(o, now, order.Cancelled)
+		} else if o.Status == order.Expired {
+			o.Status, o.ChangedAt = order.Cancelled, now // its units are back already
 		}
 		return done(o)
 	case o.Status == order.Confirmed:
@@ -491,7 +493,9 @@ func (m *lifeModel) adjust(now time.Time, a order.Adjustment) error {
 	if s == nil {
 		return &order.SKUError{SKU: a.SKU, Err: order.ErrUnknownSKU}
 	}
-	if before, ok := m.adjustments[a.ID]; ok && before == a {
+	if before, ok := m.adjustments[a.ID]; ok && before == a && a.Kind == order.SetCapacity && a.Units != s.Capacity {
+		return &order.AdjustmentError{ID: a.ID, Err: order.ErrSuperseded}
+	} else if ok && before == a {
 		return nil
 	} else if ok {
 		return &order.AdjustmentError{ID: a.ID, Err: order.ErrIdempotencyConflict}

@@ -25,7 +25,8 @@ var lifeKinds = []lifeKind{
 	{8, (*lifeWalk).bookAgain},
 	{9, changing(order.Confirm)},
 	{5, changing(order.Extend)},
-	{8, changing(order.Cancel)},
+	{6, changing(order.Cancel)},
+	{2, changing(order.Void)},
 	{10, changing(order.Reclaim)},
 	{9, (*lifeWalk).adjust},
 	{4, (*lifeWalk).setLimit},
@@ -196,6 +197,9 @@ func changing(action order.Action) func(*lifeWalk, context.Context, *booking.Ser
 		case order.Cancel:
 			w.log("cancel %s", id)
 			o, err = shop.Cancel(ctx, id)
+		case order.Void:
+			w.log("void %s", id)
+			o, err = shop.Void(ctx, id)
 		default:
 			w.log("reclaim %s", id)
 			o, err = shop.Reclaim(ctx, id)

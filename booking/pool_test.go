@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -170,6 +171,74 @@ func TestBundle(t *testing.T) {
 			ledger(t, s, sku)
 		}
 	})
+}
+
+// A pool that can only be drawn on is not bought by its name: not alone, nor beside
+// what draws on it, whichever way the order takes; not from a process that does not know
+// of it yet, nor one that knows that it is sold out.
+func TestPoolOnly(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s stores) {
+		shop := open(t, s)
+		background(t, shop)
+		hall := order.Item{SKU: "hall", Capacity: 3, PoolOnly: true}
+		require.NoError(t, shop.PutOnSale(t.Context(), hall, order.Item{SKU: "seat", Capacity: 9, Draws: lines("hall", 1)}))
+		require.NoError(t, shop.PutOnSale(t.Context(), hall))
+		require.ErrorIs(t, shop.PutOnSale(t.Context(), order.Item{SKU: "hall", Capacity: 3}), order.ErrAlreadyOnSale)
+		_, err := shop.Hold(t.Context(), booking.Request{ID: "mixed", Customer: "c", Lines: lines("seat", 1)}, time.Hour)
+		require.NoError(t, err)
+		refused := func() {
+			t.Helper()
+			direct := stores{orders: s.orders}
+			for _, shop := range []*booking.Service{shop, open(t, s), open(t, direct)} {
+				for i, wanted := range [][]order.Line{lines("hall", 1), append(lines("hall", 1), lines("seat", 1)...), lines("hall", 99)} {
+					r := booking.Request{ID: fmt.Sprint("named-", i), Customer: "c", Lines: wanted}
+					_, booked := shop.Book(t.Context(), r)
+					_, held := shop.Hold(t.Context(), r, time.Hour)
+					_, accepted := shop.Accept(t.Context(), r)
+					for _, err := range []error{booked, held, accepted} {
+						require.ErrorIs(t, err, order.ErrPoolOnly)
+						var named *order.SKUError
+						require.ErrorAs(t, err, &named)
+						assert.Equal(t, "hall", named.SKU)
+					}
+				}
+			}
+		}
+		refused()
+		stocks, err := shop.Stocks(t.Context(), "hall", "seat")
+		require.NoError(t, err)
+		assert.True(t, stocks[0].PoolOnly)
+		assert.False(t, stocks[1].PoolOnly)
+		assert.EqualValues(t, 1, stocks[0].Allocated)
+		_, err = book(shop, booking.Request{ID: "rest", Customer: "c", Lines: lines("seat", 2)})
+		require.NoError(t, err)
+		for i := range 3 {
+			_, err = book(shop, request("seat", i))
+			require.ErrorIs(t, err, inventory.ErrSoldOut)
+		}
+		refused()
+		books(t, shop, s, "hall", "seat")
+	})
+}
+
+// An order of a SKU that was accepted, and became a pool only by a hand in the tables
+// before Postgres had it, is refused for good, and its units come back.
+func TestAcceptedOfAPoolOnly(t *testing.T) {
+	t.Parallel()
+	url := servertest.SharedPostgres(t).Database(t)
+	pool := migrated(t, url)
+	shop := accepts(t, at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool)), 0)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "hall", Capacity: 3}))
+	shop.stalled.down.Store(true)
+	receipt := accept(t, shop, request("hall", 1))
+	_, err := pool.Exec(t.Context(), "update lastunit.skus set pool_only = true, draw_skus = '{}', draw_quantities = '{}'")
+	require.NoError(t, err)
+	shop.stalled.down.Store(false)
+	_, err = waits(t, receipt)
+	require.ErrorIs(t, err, order.ErrRefused)
+	require.ErrorIs(t, err, order.ErrPoolOnly)
+	exact(t, shop.Service)
 }
 
 // A pool may have a pool: what is taken of the one is taken of the other. A

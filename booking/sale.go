@@ -96,20 +96,23 @@ func (s *Service) compareAndRepair(ctx context.Context, there []order.Counters) 
 // It is done once under the adjustment's ID, however often it is asked for: without
 // an ID it is inventory.ErrInvalid. The Kind may be left empty; one of another call
 // is inventory.ErrInvalid. It fails with order.ErrUnknownSKU, and with
-// order.ErrIdempotencyConflict if the ID was used for another adjustment.
+// order.ErrIdempotencyConflict if the ID was used for another adjustment. A repeat
+// while the capacity is another one is order.ErrSuperseded: it was made, somebody
+// changed the capacity since, and nothing is changed now.
 func (s *Service) SetCapacity(ctx context.Context, adjustment order.Adjustment) error {
 	return s.adjust(ctx, order.SetCapacity, adjustment)
 }
 
 // Restock adds units to the capacity of a SKU; to that of its pools only if you
-// restock them too. All else is as with SetCapacity.
+// restock them too. A repeat is no error, whatever the capacity is by then. All else is
+// as with SetCapacity.
 func (s *Service) Restock(ctx context.Context, adjustment order.Adjustment) error {
 	return s.adjust(ctx, order.Restock, adjustment)
 }
 
 // WriteOff takes units off the capacity of a SKU: they are broken, or never came.
 // It takes at most the capacity, be it sold; more is inventory.ErrInvalid. All
-// else is as with SetCapacity.
+// else is as with Restock.
 func (s *Service) WriteOff(ctx context.Context, adjustment order.Adjustment) error {
 	return s.adjust(ctx, order.WriteOff, adjustment)
 }

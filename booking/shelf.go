@@ -46,6 +46,8 @@ type life struct {
 	loaded bool         // Redis is known to have had this epoch
 	draws  []order.Line // of the SKU: they never change
 	seq    *atomic.Int64
+
+	poolOnly bool // it can't be ordered; that never changes
 }
 
 type known struct {
@@ -53,6 +55,8 @@ type known struct {
 	inventory.Watermark
 	loaded bool
 	draws  []order.Line
+
+	poolOnly bool
 }
 
 // spot is the place of a SKU that this process has met; nil if it has not.
@@ -72,7 +76,7 @@ func (s *shelf) get(sku string) (known, bool) {
 	l := at.now.Load()
 	return known{
 		store: l.store, Watermark: inventory.Watermark{Epoch: l.epoch, Seq: l.seq.Load()},
-		loaded: l.loaded, draws: l.draws,
+		loaded: l.loaded, draws: l.draws, poolOnly: l.poolOnly,
 	}, true
 }
 
@@ -117,7 +121,7 @@ func (at *spot) observe(seen known) {
 // covers says that what was seen is nothing new but for the seq.
 func (l *life) covers(seen known) bool {
 	return l.store == seen.store &&
-		(l.epoch > seen.Epoch || l.epoch == seen.Epoch && (l.loaded || !seen.loaded) && (l.draws != nil || seen.draws == nil))
+		(l.epoch > seen.Epoch || l.epoch == seen.Epoch && (l.loaded || !seen.loaded) && (l.draws != nil || seen.draws == nil) && (l.poolOnly || !seen.poolOnly))
 }
 
 // is reports whether it is the life of an epoch of a store.
@@ -126,13 +130,14 @@ func (l *life) is(store string, epoch int64) bool { return l.store == store && l
 // next is the life with what was seen: another one, or the same with more known
 // about it.
 func (l *life) next(seen known) *life {
-	next := &life{store: seen.store, epoch: seen.Epoch, loaded: seen.loaded, draws: seen.draws, seq: new(atomic.Int64)}
+	next := &life{store: seen.store, epoch: seen.Epoch, loaded: seen.loaded, draws: seen.draws, seq: new(atomic.Int64), poolOnly: seen.poolOnly}
 	if l == nil || l.store != seen.store {
 		return next
 	}
 	if next.draws == nil {
 		next.draws = l.draws
 	}
+	next.poolOnly = next.poolOnly || l.poolOnly
 	if l.epoch == seen.Epoch {
 		next.loaded = next.loaded || l.loaded
 		next.seq = l.seq
@@ -185,7 +190,7 @@ func (s *shelf) observeLoaded(c order.Counters) {
 }
 
 func knownOf(c order.Counters) known {
-	return known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, draws: c.Draws}
+	return known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, draws: c.Draws, poolOnly: c.PoolOnly}
 }
 
 // observeDeduction takes note of a deduction of the epoch that Postgres has, as far as it is

@@ -55,13 +55,13 @@ func (s *Service) turnedAway(o *order.Order, minted bool) (_ *inventory.StockErr
 func (s *Service) acceptedHere(id string) bool { return s.cutOff.Load() > 0 && s.backlog.has(id) }
 
 // requested is how many units of a SKU an order asks for, as a line and as a pool
-// of others. It is not right if another SKU is not known here, or if the order asks
-// for too many of one: these are other errors.
+// of others. It is not right if another SKU is not known here or can't be ordered, or
+// if the order asks for too many of one: these are other errors.
 func (s *Service) requested(o *order.Order, sku string) (units int64, right bool) {
 	drawing := false
 	for _, line := range o.Lines {
 		k, met := s.shelf.get(line.SKU)
-		if !met {
+		if !met || k.poolOnly {
 			return 0, false
 		}
 		drawing = drawing || k.draws != nil

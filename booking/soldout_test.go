@@ -326,7 +326,7 @@ func TestNoOrderAfterARefusalWhileUnitsComeBack(t *testing.T) {
 		if errors.Is(refusal, inventory.ErrSoldOut) {
 			// What the first click had on its way lands before the second of these.
 			for n := range 2 {
-				_, err = first.Cancel(t.Context(), fmt.Sprint("nothing-", i, "-", n))
+				_, err = first.Void(t.Context(), fmt.Sprint("nothing-", i, "-", n))
 				require.NoError(t, err)
 			}
 			eventually(t, func() error { return settled(s, "floor") })

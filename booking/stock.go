@@ -29,7 +29,8 @@ type Stock struct {
 	ClosesAt      time.Time `json:"closes_at,omitzero"`       // zero for no such moment
 	Paused        bool      `json:"paused"`
 
-	Draws []order.Line `json:"draws,omitempty"` // what one unit takes of pools, those of pools included
+	Draws    []order.Line `json:"draws,omitempty"`     // what one unit takes of pools, those of pools included
+	PoolOnly bool         `json:"pool_only,omitempty"` // it can only be drawn on, not ordered
 }
 
 // Stock returns what there is of a SKU. Capacity and Allocated are exact; the
@@ -67,7 +68,7 @@ func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
 			SKU: sku, Capacity: c.Capacity, Allocated: c.Allocated, InFlight: inFlight[sku],
 			Over: max(0, -c.Left()), Available: available(sku),
 			CustomerLimit: c.CustomerLimit, OpensAt: c.OpensAt, ClosesAt: c.ClosesAt, Paused: c.Paused,
-			Draws: c.Draws,
+			Draws: c.Draws, PoolOnly: c.PoolOnly,
 		}
 		for _, draw := range c.Draws {
 			stocks[i].Available = min(stocks[i].Available, available(draw.SKU)/draw.Quantity)

@@ -338,6 +338,83 @@ func TestCancelTx(t *testing.T) {
 	assert.Equal(t, kinds(order.MovedBooked, order.MovedCancelled), happened["b"])
 }
 
+// An order that has expired is cancelled for good in a transaction too: nothing is left
+// to count.
+func TestCancelTxOfAnExpiredHold(t *testing.T) {
+	t.Parallel()
+	all, database := several(t, 1)
+	s, pool := all[0], payments(t, database)
+	shop := open(t, s)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
+	held, err := shop.Hold(t.Context(), request("floor", 1), time.Millisecond)
+	require.NoError(t, err)
+	expire(t, s, held)
+	tx := pay(t, pool, "1", pgx.ReadCommitted)
+	for range 2 {
+		o, err := shop.CancelTx(t.Context(), tx, held.ID)
+		require.NoError(t, err)
+		assert.Equal(t, order.Cancelled, o.Status)
+	}
+	require.NoError(t, tx.Commit(t.Context()))
+	uncounted, err := s.orders.Uncounted(t.Context(), "", 10)
+	require.NoError(t, err)
+	assert.Empty(t, uncounted)
+	for _, late := range []func(context.Context, string) (order.Order, error){shop.Reclaim, shop.Confirm} {
+		_, err = late(t.Context(), held.ID)
+		require.ErrorIs(t, err, order.ErrCancelled)
+	}
+	books(t, shop, s, "floor")
+	assert.Equal(t, kinds(order.MovedHeld, order.MovedExpired), ledger(t, s, "floor")[held.ID])
+}
+
+// A transaction of another lastunit database confirms and cancels nothing there, whether
+// or not this process has asked for the name of its own store before.
+func TestTxOfAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	all, database := several(t, 1)
+	ours := open(t, all[0])
+	others, elsewhere := several(t, 1)
+	theirs := others[0]
+	there := open(t, theirs)
+	require.NoError(t, there.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
+	held, err := there.Hold(t.Context(), request("floor", 1), time.Hour)
+	require.NoError(t, err)
+	wrong, right := connect(t, elsewhere), connect(t, database)
+	require.NoError(t, ours.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 2}))
+	_, err = ours.Hold(t.Context(), request("floor", 1), time.Hour) // the very same ID
+	require.NoError(t, err)
+	for name, shop := range map[string]*booking.Service{
+		"known": ours, "not yet": open(t, stores{orders: order.NewPostgres(connect(t, database))}),
+	} {
+		for _, change := range []func(context.Context, pgx.Tx, string) (order.Order, error){shop.ConfirmTx, shop.CancelTx} {
+			tx, err := wrong.Begin(t.Context())
+			require.NoError(t, err)
+			_, err = change(t.Context(), tx, held.ID)
+			require.ErrorIs(t, err, order.ErrUnavailable, name)
+			require.ErrorContains(t, err, "another lastunit database", name)
+			require.Error(t, tx.Commit(t.Context()), "what else was done there is undone")
+			assert.Equal(t, order.Held, orderOf(t, theirs, held.ID).Status, name)
+		}
+		tx, err := right.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = shop.ConfirmTx(t.Context(), tx, held.ID)
+		require.NoError(t, err, name)
+		require.NoError(t, tx.Rollback(t.Context()))
+	}
+	// All of a pool's connections have a transaction, and the store was never asked.
+	config := right.Config()
+	config.MaxConns = 1
+	small, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(small.Close)
+	tx, err := small.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = order.NewPostgres(small).ConfirmTx(t.Context(), tx, held.ID)
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit(t.Context()))
+	books(t, ours, all[0], "floor")
+}
+
 // A store without transactions says so.
 func TestNoTransactions(t *testing.T) {
 	t.Parallel()

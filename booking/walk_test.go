@@ -264,8 +264,8 @@ func (w *walk) event(ctx context.Context, keeper *booking.Service) string {
 		return w.rebuild(ctx, sku)
 	case cancelling:
 		w.cancelled[id] = true
-		_, err := keeper.Cancel(ctx, id)
-		return fmt.Sprintf("cancel %s: %v", id, err)
+		_, err := keeper.Void(ctx, id)
+		return fmt.Sprintf("void %s: %v", id, err)
 	case bookingDirectly:
 		return w.direct(ctx, sku)
 	case sweeping:

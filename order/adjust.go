@@ -17,7 +17,9 @@ const (
 )
 
 // Adjustment changes how many units of a SKU there are. It is done once,
-// however often it is asked for under one ID.
+// however often it is asked for under one ID: a Restock or WriteOff that was made is
+// no error, and neither is a SetCapacity while the capacity is still what it was set
+// to; else that is ErrSuperseded.
 type Adjustment struct {
 	ID    string         `json:"id"` // chosen by the caller: the idempotency key; see inventory.CheckID
 	SKU   string         `json:"sku"`

@@ -141,7 +141,7 @@ func TestLockedSKUIsBusyAlone(t *testing.T) {
 		{ID: "balcony-1", Action: order.Confirm},
 		{ID: "both", Action: order.Confirm},
 		{ID: "floor", Action: order.Cancel},
-		{ID: "new", Action: order.Cancel},
+		{ID: "new", Action: order.Void},
 		{ID: "unknown", Action: order.Confirm},
 		{ID: "balcony-2", Action: order.Cancel},
 	}

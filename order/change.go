@@ -18,10 +18,13 @@ const (
 	Confirm Action = "confirm"
 	// ConfirmLate does so too if its time is over but nobody made it expire.
 	ConfirmLate Action = "confirm_late"
-	// Cancel gives the units of a live order back. An ended order stays as it
-	// is. An unknown ID becomes a cancelled order without customer and lines, and
-	// nothing can be booked under it any more.
+	// Cancel gives the units of a live order back. An expired order becomes
+	// cancelled too, for good; its units are back already, so it moves none. It
+	// fails with ErrNotFound.
 	Cancel Action = "cancel"
+	// Void is Cancel, and makes an unknown ID a cancelled order without customer and
+	// lines: nothing can be booked under it any more.
+	Void Action = "void"
 	// Expire gives the units of a held order back if its time has been over for
 	// Change.Hold. Any other order stays as it is. It fails with ErrNotFound.
 	Expire Action = "expire"
@@ -72,7 +75,7 @@ func (c Change) Check() error {
 		return err
 	}
 	switch c.Action {
-	case Confirm, ConfirmLate, Cancel, Reclaim, Count:
+	case Confirm, ConfirmLate, Cancel, Void, Reclaim, Count:
 		return nil
 	case Expire:
 		if c.Hold == 0 {

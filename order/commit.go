@@ -42,7 +42,8 @@ const (
 	VerdictConflict
 	// VerdictAgain: nothing was stored. The deductions in Outcome.Again are dead:
 	// restore them, deduct those units again, and commit again. Where the order's
-	// Draws are not those of its SKUs, all of them are.
+	// Draws are not those of its SKUs, or a line is of a SKU that is PoolOnly, all of
+	// them are: the Counters have the reason.
 	VerdictAgain
 	// VerdictFull: nothing was stored, Unit would exceed the capacity. Err is the
 	// *inventory.StockError, which names the other units that fall short too.

@@ -20,6 +20,7 @@ type Counters struct {
 
 	inventory.Terms           // who may buy, and when
 	Draws           []Line    // what one unit takes of its pools, those of pools included, sorted by SKU
+	PoolOnly        bool      // it can only be drawn on: see Item.PoolOnly
 	At              time.Time // when it was read, by the Store's clock, which decides whether the sale is open
 }
 

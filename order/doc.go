@@ -62,12 +62,13 @@
 //
 //	         Book                  Cancel
 //	(new) ----------> confirmed ----------> cancelled
-//	  |                ^  ^                   ^
-//	  | Hold   Confirm |  | Reclaim    Cancel |
-//	  +--------------> held --> expired       |
+//	  |                ^  ^                   ^  ^
+//	  | Hold   Confirm |  | Reclaim    Cancel |  | Cancel
+//	  +--------------> held --> expired ------|--+
 //	                   |  (its time is over)  |
 //	                   +----------------------+
 //
+// What is cancelled stays so. Void makes an ID that was never used cancelled too.
 // An order that was accepted ahead of its commit, and can't be booked, is cancelled
 // from the start: see Refuse, and the column refused.
 //

@@ -38,7 +38,8 @@ var (
 	ErrUnknownSKU = errors.New("unknown SKU")
 
 	// ErrAlreadyOnSale says that the SKU is on sale with another capacity, limit
-	// or window, which can be changed, or with other draws, which can't.
+	// or window, which can be changed, or with other draws or another PoolOnly,
+	// which can't.
 	ErrAlreadyOnSale = errors.New("already on sale")
 
 	// ErrUnknownCursor says that a cursor is none of this feed, or lies beyond its end:
@@ -47,6 +48,14 @@ var (
 	// others now. Compare what was made of them with the orders (Store.Orders), then
 	// begin anew with the zero Cursor. CursorError has the details.
 	ErrUnknownCursor = errors.New("unknown cursor")
+
+	// ErrPoolOnly says that the SKU can only be drawn on by others, and not be
+	// ordered itself: see Item.PoolOnly.
+	ErrPoolOnly = errors.New("can only be drawn on, not ordered")
+
+	// ErrSuperseded says that the SetCapacity with this ID was made, and that the
+	// capacity is another one since. Nothing was changed now.
+	ErrSuperseded = errors.New("made before, and the capacity was changed since")
 
 	// ErrOutcomeUnknown says that the call may have been carried out, may still
 	// be, or not at all. Ask again with the same order ID, or whatever the
@@ -91,7 +100,7 @@ var (
 	ErrOtherBuild = errors.New("the schema is of another build of lastunit")
 )
 
-// SKUError names the SKU of an ErrUnknownSKU or ErrAlreadyOnSale.
+// SKUError names the SKU of an ErrUnknownSKU, ErrAlreadyOnSale or ErrPoolOnly.
 type SKUError struct {
 	SKU string
 	Err error
@@ -153,7 +162,8 @@ func shortOf(unit Line, left int64) *inventory.StockError {
 	return &inventory.StockError{SKU: unit.SKU, Requested: unit.Quantity, Available: max(0, left)}
 }
 
-// AdjustmentError names the adjustment of an ErrIdempotencyConflict.
+// AdjustmentError names the adjustment of an ErrIdempotencyConflict or
+// ErrSuperseded.
 type AdjustmentError struct {
 	ID  string
 	Err error

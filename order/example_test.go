@@ -56,16 +56,19 @@ func ExampleStore_Commit_again() {
 	// existing confirmed
 }
 
-// Cancelling an ID that is not there yet keeps a late original from booking.
+// To void an ID that is not there yet keeps a late original from booking.
 func ExampleStore_Change_unknown() {
 	ctx := context.Background()
 	var store order.Store = order.NewMemory()
-	answers, _, err := store.Change(ctx, []order.Change{{ID: "4711", Action: order.Cancel}})
+	answers, _, err := store.Change(ctx, []order.Change{{ID: "4711", Action: order.Cancel}, {ID: "4711", Action: order.Void}})
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(answers[0].Order.Status, answers[0].Err)
-	// Output: cancelled <nil>
+	fmt.Println(answers[0].Err)
+	fmt.Println(answers[1].Order.Status, answers[1].Err)
+	// Output:
+	// order "4711": no such order
+	// cancelled <nil>
 }
 
 // A hold is confirmed when the customer has paid, or expires.

@@ -194,7 +194,7 @@ func TestOpposingOrders(t *testing.T) {
 				}
 				_, _, err := stores[caller%2].Commit(context.Background(), commits)
 				assert.NoError(t, err)
-				_, _, err = cancel(context.Background(), stores[caller%2], fmt.Sprint(random.IntN(400)))
+				_, _, err = void(context.Background(), stores[caller%2], fmt.Sprint(random.IntN(400)))
 				assert.NoError(t, err)
 				_, _, err = stores[caller%2].Fence(context.Background(), []inventory.Deduction{
 					{SKU: "f", OrderID: fmt.Sprint(random.IntN(400)), Epoch: 1, Seq: 1},
@@ -249,7 +249,7 @@ func TestHeldRowLock(t *testing.T) {
 			var calls sync.WaitGroup
 			for name, call := range map[string]func() error{
 				"Commit":     func() error { _, err := one(ctx, store, direct("2", "floor")); return err },
-				"Cancel":     func() error { _, _, err := cancel(ctx, store, "1"); return err },
+				"Cancel":     func() error { _, _, err := void(ctx, store, "1"); return err },
 				"Confirm":    func() error { _, _, err := change(ctx, store, "1", order.Confirm); return err },
 				"Fence":      func() error { _, _, err := store.Fence(ctx, deducted("3", counters, 1).Deductions); return err },
 				"Adjust":     func() error { return restock(ctx, store, "L-1", "floor") },
@@ -480,7 +480,7 @@ func TestAnswersAwaitTheStandbys(t *testing.T) {
 	booked := deducted("1", counters, 1)
 	_, err := one(t.Context(), first, booked)
 	require.NoError(t, err)
-	_, _, err = cancel(t.Context(), first, "2")
+	_, _, err = void(t.Context(), first, "2")
 	require.NoError(t, err)
 	require.NoError(t, restock(t.Context(), first, "L-1", "floor"))
 	putOnSale(t, first, "balcony", 10)
@@ -504,7 +504,7 @@ func TestAnswersAwaitTheStandbys(t *testing.T) {
 	for name, call := range map[string]func(ctx context.Context) error{
 		"Commit": func(ctx context.Context) error { _, err := one(ctx, store, booked); return err },
 		"Look":   func(ctx context.Context) error { _, _, err := store.Look(ctx, []order.Commit{booked}); return err },
-		"Cancel": func(ctx context.Context) error { _, _, err := cancel(ctx, store, "2"); return err },
+		"Cancel": func(ctx context.Context) error { _, _, err := void(ctx, store, "2"); return err },
 		"Fence":  func(ctx context.Context) error { _, _, err := store.Fence(ctx, booked.Deductions); return err },
 		"Adjust": func(ctx context.Context) error { return restock(ctx, store, "L-1", "floor") },
 		"PutOnSale": func(ctx context.Context) error {

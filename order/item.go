@@ -28,9 +28,14 @@ type Item struct {
 	// early-bird ticket takes 1 of the hall; a bundle takes 2 chairs and 1 table. A
 	// pool is a SKU like any other, with a capacity, a limit and a window that
 	// hold for all that is drawn on it, as does a pause; it may have pools itself,
-	// and can be ordered itself: offer only what you mean to sell. At most MaxDraws
-	// pools, all in all. Draws are fixed when the SKU is put on sale.
+	// and can be ordered itself unless it is PoolOnly. At most MaxDraws pools, all in
+	// all. Draws are fixed when the SKU is put on sale.
 	Draws []Line `json:"draws,omitempty"`
+
+	// PoolOnly is for a pool that is not sold by its name: an order with a line of
+	// it is ErrPoolOnly, and only what other SKUs draw on it is taken. It is fixed
+	// when the SKU is put on sale.
+	PoolOnly bool `json:"pool_only,omitempty"`
 }
 
 const (
@@ -92,6 +97,7 @@ func (i Item) differs(c Counters, draws []Line) error {
 		{"the opening", c.OpensAt, terms.OpensAt, c.OpensAt.Equal(terms.OpensAt)},
 		{"the closing", c.ClosesAt, terms.ClosesAt, c.ClosesAt.Equal(terms.ClosesAt)},
 		{"what it draws", c.Draws, draws, slices.Equal(c.Draws, draws)},
+		{"that it is a pool only", c.PoolOnly, i.PoolOnly, c.PoolOnly == i.PoolOnly},
 	} {
 		if !term.same {
 			return &SKUError{i.SKU, fmt.Errorf("%w: %s is %v, not %v", ErrAlreadyOnSale, term.name, term.is, term.asked)}

@@ -114,6 +114,11 @@ func cancel(ctx context.Context, store order.Store, id string) (order.Order, []o
 	return change(ctx, store, id, order.Cancel)
 }
 
+// void cancels an order, or its ID if there is none.
+func void(ctx context.Context, store order.Store, id string) (order.Order, []order.Counters, error) {
+	return change(ctx, store, id, order.Void)
+}
+
 // restock adds units, once under an ID.
 func restock(ctx context.Context, store order.Store, id, sku string) error {
 	_, err := store.Adjust(ctx, order.Adjustment{ID: id, SKU: sku, Kind: order.Restock, Units: 1, Reason: "delivery"})

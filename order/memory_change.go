@@ -21,7 +21,7 @@ func (m *Memory) Change(ctx context.Context, changes []Change) ([]Changed, []Cou
 	var skus []string
 	for i, c := range changes {
 		r := m.orders[c.ID]
-		if r == nil && c.Action == Cancel {
+		if r == nil && c.Action == Void {
 			r = m.tombstone(c.ID)
 		}
 		if r == nil {
@@ -62,9 +62,11 @@ func (m *Memory) act(r *record, c Change, moved map[string]bool) error {
 			return m.holdExpired(r)
 		}
 		m.confirm(r, now)
-	case Cancel:
+	case Cancel, Void:
 		if r.Status.Live() {
 			m.end(r, Cancelled, MovedCancelled, now, moved)
+		} else if r.Status == Expired {
+			m.become(r, Cancelled, now) // its units are back already
 		}
 	case Expire:
 		if r.Status == Held && !now.Before(r.ExpiresAt.Add(c.Hold)) {

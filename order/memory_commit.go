@@ -94,8 +94,12 @@ func (m *Memory) short(units []Line, refused int) error {
 	return NewStockError(units, refused, counters[refused].Left(), counters)
 }
 
-// drawsRight says whether the order takes of pools what its SKUs draw.
+// drawsRight says whether the order takes of pools what its SKUs draw, and nothing
+// of those that can only be drawn on.
 func (m *Memory) drawsRight(o Order) bool {
+	if slices.ContainsFunc(o.Lines, func(line Line) bool { return m.skus[line.SKU].PoolOnly }) {
+		return false
+	}
 	draws, err := DrawsOf(o.Lines, func(sku string) []Line { return m.skus[sku].Draws })
 	return err == nil && slices.Equal(draws, o.Draws)
 }

@@ -44,7 +44,7 @@ func (m *Memory) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []bo
 			made[i] = true
 			s = &memorySKU{Counters: Counters{
 				SKU: item.SKU, Store: m.id, Capacity: item.Capacity, Epoch: nextEpoch(0), Version: 1, Recorded: m.ledger,
-				Terms: item.Terms(), Draws: draws[item.SKU],
+				Terms: item.Terms(), Draws: draws[item.SKU], PoolOnly: item.PoolOnly,
 			}}
 			m.skus[item.SKU] = s
 			m.move(s, Movement{Kind: MovedOnSale, Quantity: item.Capacity, At: clock()})
@@ -128,6 +128,9 @@ func (m *Memory) Adjust(ctx context.Context, adjustment Adjustment) (Counters, e
 	if done, ok := m.adjustments[adjustment.ID]; ok {
 		if done != adjustment {
 			return Counters{}, &AdjustmentError{adjustment.ID, ErrIdempotencyConflict}
+		}
+		if adjustment.Kind == SetCapacity && s.Capacity != adjustment.Units {
+			return Counters{}, &AdjustmentError{adjustment.ID, ErrSuperseded}
 		}
 		return s.read(), nil
 	}

@@ -177,7 +177,7 @@ func (m *model) commit(a ask) answer {
 func (m *model) act(id string, action order.Action) (order.Status, error) {
 	o := m.orders[id]
 	if o == nil {
-		if action != order.Cancel {
+		if action != order.Void {
 			return "", order.ErrNotFound
 		}
 		m.orders[id] = &modelOrder{status: order.Cancelled}
@@ -185,11 +185,11 @@ func (m *model) act(id string, action order.Action) (order.Status, error) {
 	}
 	late := action == order.ConfirmLate || action == order.Reclaim
 	switch {
-	case action == order.Cancel && o.status.Live():
+	case action == order.Cancel || action == order.Void:
 		o.status = order.Cancelled
 	case action == order.Expire && o.status == order.Held && o.over:
 		o.status = order.Expired
-	case action == order.Cancel || action == order.Expire || action == order.Count:
+	case action == order.Expire || action == order.Count:
 	case o.status == order.Cancelled:
 		return o.status, order.ErrCancelled
 	case o.status == order.Held && o.over && !late:
@@ -221,6 +221,9 @@ func (m *model) adjust(a order.Adjustment) error {
 		if done != a {
 			return order.ErrIdempotencyConflict
 		}
+		if a.Kind == order.SetCapacity && a.Units != sku.capacity {
+			return order.ErrSuperseded
+		}
 		return nil
 	}
 	capacity := map[order.AdjustmentKind]int64{
@@ -247,7 +250,7 @@ func (m *model) fence(id string, identity modelIdentity) bool {
 // kind is which of the errors that the model knows of an error is.
 func kind(err error) error {
 	for _, known := range []error{
-		nil, order.ErrNotFound, order.ErrCancelled, order.ErrHoldExpired, order.ErrUnknownSKU, order.ErrIdempotencyConflict,
+		nil, order.ErrNotFound, order.ErrCancelled, order.ErrHoldExpired, order.ErrUnknownSKU, order.ErrIdempotencyConflict, order.ErrSuperseded,
 		order.ErrAlreadyOnSale, inventory.ErrInvalid, inventory.ErrSoldOut, inventory.ErrLimitExceeded, inventory.ErrPaused,
 	} {
 		if errors.Is(err, known) {

@@ -89,7 +89,7 @@ func TestNothingScansTheOrders(t *testing.T) {
 			})
 			check("cancel "+when, func(i int) error { _, _, err := cancel(ctx, store, old[i].Order.ID); return err })
 			check("cancel unknown "+when, func(i int) error {
-				_, _, err := cancel(ctx, store, fmt.Sprint("tombstone", when, exec, i))
+				_, _, err := void(ctx, store, fmt.Sprint("tombstone", when, exec, i))
 				return err
 			})
 			for _, status := range []order.Status{"", order.Confirmed, order.Cancelled, order.Held} {

@@ -54,7 +54,7 @@ func scanRecords(rows pgx.Rows) ([]record, error) {
 
 // counterColumns is of lastunit.skus s and lastunit.store t.
 const counterColumns = `s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, s.recorded, t.id::text,
-	coalesce(s.customer_limit, 0), s.opens_at, s.closes_at, s.paused, s.draw_skus, s.draw_quantities, clock_timestamp()`
+	coalesce(s.customer_limit, 0), s.opens_at, s.closes_at, s.paused, s.draw_skus, s.draw_quantities, s.pool_only, clock_timestamp()`
 
 const selectCounters = `select ` + counterColumns + ` from lastunit.skus s, lastunit.store t`
 
@@ -65,7 +65,7 @@ func scanCounters(row pgx.CollectableRow, rest ...any) (c Counters, err error) {
 	var quantities []int64
 	err = row.Scan(append([]any{
 		&c.SKU, &c.Capacity, &c.Allocated, &c.Admitted, &c.Epoch, &c.Version, &c.TopSeq, &c.Recorded, &c.Store,
-		&c.CustomerLimit, &opensAt, &closesAt, &c.Paused, &skus, &quantities, &c.At,
+		&c.CustomerLimit, &opensAt, &closesAt, &c.Paused, &skus, &quantities, &c.PoolOnly, &c.At,
 	}, rest...)...)
 	if err != nil {
 		return c, err

@@ -53,9 +53,9 @@ func (p *Postgres) putOnSale(ctx context.Context, items []Item) ([]Counters, []b
 	// Also if there is nothing to make: the standbys must have what is there.
 	var fresh []Counters
 	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue("select lastunit.put_on_sale($1::text::uuid, $2, $3::bigint[]::smallint[], $4, $5, $6, $7, $8, $9, $10)",
+		batch.Queue("select lastunit.put_on_sale($1::text::uuid, $2, $3::bigint[]::smallint[], $4, $5, $6, $7, $8, $9, $10, $11)",
 			self.id, columns.skus, columns.partitions, columns.capacities, columns.limits, columns.opens, columns.closes,
-			columns.drawItems, columns.drawSKUs, columns.drawQuantities)
+			columns.drawItems, columns.drawSKUs, columns.drawQuantities, columns.poolOnly)
 		queueCounters(batch, columns.skus, &fresh)
 	})
 	if err != nil {
@@ -102,6 +102,7 @@ type itemColumns struct {
 	drawItems      []int32 // from 1
 	drawSKUs       []string
 	drawQuantities []int64
+	poolOnly       []bool
 }
 
 func (c *itemColumns) add(item Item, draws []Line) {
@@ -111,6 +112,7 @@ func (c *itemColumns) add(item Item, draws []Line) {
 	c.limits = append(c.limits, orNull(item.CustomerLimit))
 	c.opens = append(c.opens, orNull(item.Terms().OpensAt))
 	c.closes = append(c.closes, orNull(item.Terms().ClosesAt))
+	c.poolOnly = append(c.poolOnly, item.PoolOnly)
 	for _, draw := range draws {
 		c.drawItems = append(c.drawItems, int32(len(c.skus)))
 		c.drawSKUs = append(c.drawSKUs, draw.SKU)
@@ -165,6 +167,8 @@ func (p *Postgres) Adjust(ctx context.Context, a Adjustment) (Counters, error) {
 		return Counters{}, &SKUError{a.SKU, ErrUnknownSKU}
 	case answer == "conflict":
 		return Counters{}, &AdjustmentError{a.ID, ErrIdempotencyConflict}
+	case answer == "superseded":
+		return Counters{}, &AdjustmentError{a.ID, ErrSuperseded}
 	case answer == "done":
 		return counters[0], nil
 	}

@@ -37,7 +37,7 @@ var (
 	someSeq      = rapid.Int64Range(1, 3) // few, so that fences are met
 	someLimit    = rapid.SampledFrom([]int64{0, 0, 0, 3, 6})
 	someAction   = rapid.SampledFrom([]order.Action{
-		order.Confirm, order.ConfirmLate, order.Cancel, order.Expire, order.Extend, order.Reclaim, order.Count,
+		order.Confirm, order.ConfirmLate, order.Cancel, order.Void, order.Expire, order.Extend, order.Reclaim, order.Count,
 	})
 	someShape = rapid.SampledFrom([]map[string][]order.Line{
 		nil,

@@ -25,18 +25,19 @@ const (
 	WhyClosed   Why = "closed"         // inventory.ErrClosed
 	WhyPaused   Why = "paused"         // inventory.ErrPaused
 	WhyUnknown  Why = "unknown_sku"    // ErrUnknownSKU
+	WhyPoolOnly Why = "pool_only"      // ErrPoolOnly
 	WhyRejected Why = "rejected"       // ErrRejected
 )
 
 var reasons = map[Why]error{
 	WhySoldOut: inventory.ErrSoldOut, WhyLimited: inventory.ErrLimitExceeded,
 	WhyNotOpen: inventory.ErrNotOpen, WhyClosed: inventory.ErrClosed, WhyPaused: inventory.ErrPaused,
-	WhyUnknown: ErrUnknownSKU, WhyRejected: ErrRejected,
+	WhyUnknown: ErrUnknownSKU, WhyPoolOnly: ErrPoolOnly, WhyRejected: ErrRejected,
 }
 
 // Refusal is the reason for which Commit did not store an order, given its units.
 // It is zero for any verdict but Full, Closed, Limited, Unknown, and Failed by
-// ErrRejected.
+// ErrRejected or ErrPoolOnly.
 func (o Outcome) Refusal(units []Line) Refusal {
 	switch o.Verdict {
 	case VerdictFull:
@@ -50,7 +51,11 @@ func (o Outcome) Refusal(units []Line) Refusal {
 			}
 		}
 	case VerdictFailed:
-		if errors.Is(o.Err, ErrRejected) {
+		var ofSKU *SKUError
+		switch {
+		case errors.Is(o.Err, ErrPoolOnly) && errors.As(o.Err, &ofSKU):
+			return Refusal{WhyPoolOnly, ofSKU.SKU}
+		case errors.Is(o.Err, ErrRejected):
 			return Refusal{Why: WhyRejected}
 		}
 	}

@@ -30,7 +30,7 @@ import (
 // is for the repository: it is safe to lose, to repeat and to reorder.
 type Store interface {
 	// PutOnSale makes SKUs, all of them or none, at most MaxItems. A SKU that is
-	// there with the same capacity, limit, window and draws stays as it is, and
+	// there with the same capacity, limit, window, draws and PoolOnly stays as it is, and
 	// that is no error; with others it is ErrAlreadyOnSale. A pool must be there
 	// or among the items, else it is ErrUnknownSKU; pools that form a circle are
 	// inventory.ErrInvalid. It returns the Counters of the items, in their order,
@@ -39,7 +39,8 @@ type Store interface {
 
 	// Adjust changes how many units there are, also to fewer than are sold: then
 	// nothing is sold until enough came back. It does so once under an ID; the ID
-	// with other content is ErrIdempotencyConflict. It fails with ErrUnknownSKU,
+	// with other content is ErrIdempotencyConflict, and a SetCapacity that was made
+	// is ErrSuperseded while the capacity is another one. It fails with ErrUnknownSKU,
 	// and with inventory.ErrInvalid if the capacity would leave its bounds.
 	Adjust(ctx context.Context, adjustment Adjustment) (Counters, error)
 
@@ -184,7 +185,9 @@ type Store interface {
 // until then, the units of such a cancel count as sold. While the transaction is
 // open, any other change of the order is ErrBusy. Errors of the transaction
 // itself, such as a serialization failure, are returned as they are: it is its
-// owner who tries again.
+// owner who tries again. A nil transaction is inventory.ErrInvalid. One of another
+// store's database is ErrUnavailable: nothing was changed, and it can only be rolled
+// back.
 type TxStore interface {
 	Store
 
@@ -193,8 +196,8 @@ type TxStore interface {
 	// can go on.
 	ConfirmTx(ctx context.Context, tx pgx.Tx, id string) (Order, error)
 
-	// CancelTx cancels a live order. An order that has ended stays as it is. It
-	// fails with ErrNotFound, and the transaction can go on.
+	// CancelTx cancels an order that is live or has expired. It fails with
+	// ErrNotFound, and the transaction can go on.
 	CancelTx(ctx context.Context, tx pgx.Tx, id string) (Order, error)
 }
 

@@ -172,7 +172,7 @@ func useAll(store order.Store, of order.Counters, n int64) error {
 	if _, _, err := store.BeginEpoch(ctx, of.SKU, of.Epoch); err != nil {
 		return err
 	}
-	if _, _, err := cancel(ctx, store, id); err != nil {
+	if _, _, err := void(ctx, store, id); err != nil {
 		return err
 	}
 	if _, err := store.Movements(ctx, of.SKU, 0, 1); err != nil {

@@ -39,6 +39,7 @@ func newAPI(shop *booking.Service, ping func(context.Context) error, log *slog.L
 		"POST /api/v1/hold":                  a.hold,
 		"GET /api/v1/orders/{id}":            a.order,
 		"DELETE /api/v1/orders/{id}":         a.cancel,
+		"POST /api/v1/orders/{id}/void":      a.void,
 		"POST /api/v1/orders/{id}/confirm":   a.confirm,
 		"POST /api/v1/orders/{id}/extend":    a.extend,
 		"POST /api/v1/orders/{id}/reclaim":   a.reclaim,

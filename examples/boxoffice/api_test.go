@@ -123,7 +123,8 @@ func TestErrors(t *testing.T) {
 	h := handler(t)
 	ask(t, h, "POST", "/api/v1/events", `{"sku":"floor","capacity":2}`)
 	ask(t, h, "POST", "/api/v1/book", `{"id":"there","customer":"c","lines":[{"sku":"floor","quantity":1}]}`)
-	ask(t, h, "DELETE", "/api/v1/orders/gone", "")
+	ask(t, h, "POST", "/api/v1/orders/gone/void", "")
+	ask(t, h, "POST", "/api/v1/events", `{"sku":"hall","capacity":2,"pool_only":true}`)
 
 	for name, test := range map[string]struct {
 		method, target, body string
@@ -157,6 +158,9 @@ func TestErrors(t *testing.T) {
 		"get a feed":          {"GET", "/api/v1/feed", "", 405, "method_not_allowed"},
 		"no such path":        {"GET", "/nothing", "", 404, "not_found"},
 		"other method":        {"PUT", "/api/v1/book", "", 405, "method_not_allowed"},
+		"pool only":           {"POST", "/api/v1/hold", `{"customer":"c","lines":[{"sku":"hall","quantity":1}],"ttl":"1m"}`, 409, "pool_only"},
+		"pool only or not":    {"POST", "/api/v1/events", `{"sku":"hall","capacity":2}`, 409, "already_on_sale"},
+		"a typo":              {"DELETE", "/api/v1/orders/nobodys", "", 404, "not_found"},
 		"no order":            {"DELETE", "/api/v1/orders/", "", 404, "not_found"},
 		"long ID in path":     {"GET", "/api/v1/orders/" + long(129), "", 400, "invalid_request"},
 	} {

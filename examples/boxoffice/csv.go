@@ -16,7 +16,7 @@ import (
 // The columns of a CSV file, which has a header line that names them. Their
 // order is free, and all but these two may be absent.
 var (
-	columns  = []string{"sku", "capacity", "customer_limit", "opens_at", "closes_at"}
+	columns  = []string{"sku", "capacity", "customer_limit", "opens_at", "closes_at", "pool_only"}
 	required = []string{"sku", "capacity"}
 )
 
@@ -121,6 +121,8 @@ func parseItem(header, cells []string) (item order.Item, err error) {
 			item.OpensAt, err = moment(name, &cell)
 		case "closes_at":
 			item.ClosesAt, err = moment(name, &cell)
+		case "pool_only":
+			item.PoolOnly, err = yes(name, cell)
 		}
 		if err != nil {
 			return item, err

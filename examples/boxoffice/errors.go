@@ -109,9 +109,11 @@ var kinds = []struct {
 	{order.ErrUnknownCursor, http.StatusConflict, "unknown_cursor", ""},
 	{inventory.ErrInvalid, http.StatusBadRequest, "invalid_request", ""},
 	{order.ErrUnknownSKU, http.StatusNotFound, "unknown_sku", ""},
+	{order.ErrPoolOnly, http.StatusConflict, "pool_only", ""},
 	{order.ErrAlreadyOnSale, http.StatusConflict, "already_on_sale", ""},
 	{order.ErrNotFound, http.StatusNotFound, "not_found", ""},
 	{order.ErrIdempotencyConflict, http.StatusConflict, "idempotency_conflict", order.ErrIdempotencyConflict.Error()},
+	{order.ErrSuperseded, http.StatusConflict, "superseded", order.ErrSuperseded.Error()},
 	{order.ErrCancelled, http.StatusConflict, "cancelled", ""},
 	{booking.ErrPending, http.StatusServiceUnavailable, "pending", booking.ErrPending.Error()},
 	{order.ErrRejected, http.StatusUnprocessableEntity, "rejected", order.ErrRejected.Error()},
@@ -182,7 +184,7 @@ func (p *problem) detail(err error) {
 		if errors.As(err, &invalid) {
 			p.Field = invalid.Field
 		}
-	case "unknown_sku", "already_on_sale":
+	case "unknown_sku", "pool_only", "already_on_sale":
 		if errors.As(err, &ofSKU) {
 			p.SKU = ofSKU.SKU
 		}

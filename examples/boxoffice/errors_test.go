@@ -93,6 +93,8 @@ func TestEveryErrorHasItsAnswer(t *testing.T) {
 		"order.AdjustmentError":           {&order.AdjustmentError{Err: order.ErrIdempotencyConflict}, 409, "idempotency_conflict"},
 		"order.CursorError":               {&order.CursorError{}, 409, "unknown_cursor"},
 		"order.ErrAlreadyOnSale":          {order.ErrAlreadyOnSale, 409, "already_on_sale"},
+		"order.ErrPoolOnly":               {order.ErrPoolOnly, 409, "pool_only"},
+		"order.ErrSuperseded":             {order.ErrSuperseded, 409, "superseded"},
 		"order.ErrBusy":                   {order.ErrBusy, 503, "busy"},
 		"order.ErrCancelled":              {order.ErrCancelled, 409, "cancelled"},
 		"order.ErrHoldExpired":            {order.ErrHoldExpired, 409, "hold_expired"},

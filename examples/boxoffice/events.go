@@ -21,6 +21,7 @@ func (a *api) putOnSale(r *http.Request) (any, error) {
 		OpensAt       *string      `json:"opens_at"`
 		ClosesAt      *string      `json:"closes_at"`
 		Draws         []order.Line `json:"draws"`
+		PoolOnly      bool         `json:"pool_only"`
 	}
 	if err := read(r, maxBody, &body); err != nil {
 		return nil, err
@@ -28,7 +29,7 @@ func (a *api) putOnSale(r *http.Request) (any, error) {
 	if body.Capacity == nil {
 		return nil, missing("capacity")
 	}
-	item := order.Item{SKU: body.SKU, Capacity: *body.Capacity, Draws: body.Draws}
+	item := order.Item{SKU: body.SKU, Capacity: *body.Capacity, Draws: body.Draws, PoolOnly: body.PoolOnly}
 	if body.CustomerLimit != nil {
 		item.CustomerLimit = *body.CustomerLimit
 		// A 0 would be no limit, which whoever wrote it hardly meant.
@@ -85,9 +86,6 @@ func (a *api) adjust(r *http.Request) (any, error) {
 		Reference string               `json:"reference"`
 	}
 	if err := read(r, maxBody, &body); err != nil {
-		return nil, err
-	}
-	if err := inventory.CheckID("id", body.ID); err != nil { // the Service would make one
 		return nil, err
 	}
 	if body.Units == nil {

@@ -120,7 +120,7 @@ func FuzzHTTP(f *testing.F) {
 }
 
 var (
-	fieldOfCSV = regexp.MustCompile(`\Aline [1-9][0-9]*(: (sku|capacity|customer_limit|opens_at|closes_at))?\z`)
+	fieldOfCSV = regexp.MustCompile(`\Aline [1-9][0-9]*(: (sku|capacity|customer_limit|opens_at|closes_at|pool_only))?\z`)
 	startOfCSV = []byte("\ufeff")
 )
 
@@ -152,6 +152,7 @@ func FuzzCSV(f *testing.F) {
 			if limit := cellOf(rows, i, "customer_limit"); limit != "" {
 				require.Equal(t, withoutZeros(limit), strconv.FormatInt(item.CustomerLimit, 10))
 			}
+			require.Equal(t, cellOf(rows, i, "pool_only") == "true", item.PoolOnly)
 			for name, at := range map[string]time.Time{"opens_at": item.OpensAt, "closes_at": item.ClosesAt} {
 				cell := cellOf(rows, i, name)
 				require.Equal(t, cell == "", at.IsZero())

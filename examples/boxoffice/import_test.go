@@ -55,6 +55,7 @@ func TestGoodCSV(t *testing.T) {
 				{SKU: "b", Capacity: 2},
 			},
 		},
+		"a pool only":    {"sku,pool_only,capacity\na,true,1\nb,false,1\nc,,1\n", []order.Item{{SKU: "a", Capacity: 1, PoolOnly: true}, {SKU: "b", Capacity: 1}, {SKU: "c", Capacity: 1}}},
 		"only closes_at": {"closes_at,sku,capacity\n,a,1\n2026-12-01T20:00:00Z,b,1\n", []order.Item{{SKU: "a", Capacity: 1}, {SKU: "b", Capacity: 1, ClosesAt: at}}},
 		"only quotes":    {"sku,capacity\n\"" + strings.Repeat(`""`, 128) + "\",1\n", []order.Item{{SKU: strings.Repeat(`"`, 128), Capacity: 1}}},
 	} {
@@ -66,7 +67,7 @@ func TestGoodCSV(t *testing.T) {
 
 func sameItem(a, b order.Item) bool {
 	return a.SKU == b.SKU && a.Capacity == b.Capacity && a.CustomerLimit == b.CustomerLimit &&
-		a.OpensAt.Equal(b.OpensAt) && a.ClosesAt.Equal(b.ClosesAt)
+		a.OpensAt.Equal(b.OpensAt) && a.ClosesAt.Equal(b.ClosesAt) && a.PoolOnly == b.PoolOnly
 }
 
 // Each is refused with its line, and its column if one cell is wrong.
@@ -95,6 +96,8 @@ func TestBadCSV(t *testing.T) {
 		"UTF-16":              {"\xff\xfes\x00k\x00u\x00", "line 1", "the column"},
 		"two BOMs":            {"\ufeff\ufeffsku,capacity\na,1\n", "line 1", "the column"},
 		"a late header":       {"\n\nskus,capacity\n", "line 3", "the column"},
+
+		"a pool or not": {"sku,capacity,pool_only\na,1,yes\n", "line 2: pool_only", "want true or false"},
 
 		"too few cells":      {"sku,capacity\na,1\nb\n", "line 3", "has 1 cells, want 2"},
 		"too many cells":     {"sku,capacity\na,1,\n", "line 2", "has 3 cells, want 2"},
@@ -269,13 +272,14 @@ func FuzzImport(f *testing.F) {
 	for _, text := range []string{
 		"", "sku,capacity\na,1\n", "\ufeffcapacity,sku\r\n1,a\r\n", "sku,capacity\n\"a \"\"b\"\", c\",1\n",
 		"sku,capacity,customer_limit,opens_at,closes_at\na,1,4,2026-12-01T20:00:00Z,2026-12-01T22:00:00.5+01:00\nb,2,,,\n",
+		"sku,pool_only,capacity\na,true,1\nb,false,1\nc,,1\n", "sku,capacity,pool_only\na,1,yes\n",
 		"sku,capacity\na,-1\n", "sku,capacity\na,1e3\n", "sku,capacity\na\n", "sku,capacity,sku\na,1,b\n", "sku,capacity\n\"a,1\n",
 		"sku,capacity\na,1\na,1\n", "sku,capacity\n\"a\nb\",1\n", "\n\n\nsku,capacity\n\n\xff,1\n", "sku,capacity\na,00000000000000000000001\n",
 		"sku,capacity,opens_at\na,1,9999-12-31T23:59:59.999999999-23:59\n", "sku,capacity,\n", strings.Repeat(",", 2000), "\r\r\n\r",
 	} {
 		f.Add([]byte(text))
 	}
-	ofALine := regexp.MustCompile(`^line (\d+)(: (sku|capacity|customer_limit|opens_at|closes_at))?$`)
+	ofALine := regexp.MustCompile(`^line (\d+)(: (sku|capacity|customer_limit|opens_at|closes_at|pool_only))?$`)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		items, err := parseItems(text)
 		if err != nil {
@@ -321,7 +325,7 @@ func writeItems(t *testing.T, items []order.Item) []byte {
 		if item.CustomerLimit > 0 {
 			limit = strconv.FormatInt(item.CustomerLimit, 10)
 		}
-		require.NoError(t, writer.Write([]string{item.SKU, strconv.FormatInt(item.Capacity, 10), limit, stamp(item.OpensAt), stamp(item.ClosesAt)}))
+		require.NoError(t, writer.Write([]string{item.SKU, strconv.FormatInt(item.Capacity, 10), limit, stamp(item.OpensAt), stamp(item.ClosesAt), strconv.FormatBool(item.PoolOnly)}))
 	}
 	writer.Flush()
 	require.NoError(t, writer.Error())

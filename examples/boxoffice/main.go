@@ -21,10 +21,11 @@
 //
 // An event has a SKU, a capacity, and whatever else shall hold for its sale: how
 // many units one customer may have, from when until when it is sold, and what each
-// unit draws on other events, such as the hall that several kinds of tickets share.
-// All but the draws can be changed later, while it is sold.
+// unit draws on other events, such as the hall that several kinds of tickets share. An
+// event that is pool_only can only be drawn on: nobody buys the hall itself. All but
+// the draws and pool_only can be changed later, while it is sold.
 //
-//	POST /api/v1/events                  {"sku", "capacity", "customer_limit", "opens_at", "closes_at", "draws": [{"sku", "quantity"}]}: put on sale
+//	POST /api/v1/events                  {"sku", "capacity", "customer_limit", "opens_at", "closes_at", "draws": [{"sku", "quantity"}], "pool_only"}: put on sale
 //	POST /api/v1/events                  a CSV file, as text/csv: put all of it on sale, or nothing
 //	GET  /api/v1/events/{sku}            what there is: capacity, allocated, over, in flight, available, limit, window, paused
 //	GET  /api/v1/events?sku=a&sku=b      the same of several events, as many as the URL has room for: 16 KB
@@ -45,8 +46,8 @@
 //	curl -X POST localhost:8080/api/v1/events/red/resume
 //
 // A CSV file is comma-separated UTF-8 with a header line. The columns sku and
-// capacity must be there; customer_limit, opens_at and closes_at may be, and an
-// empty cell is none. With -import FILE one is put on sale before the service opens.
+// capacity must be there; customer_limit, opens_at, closes_at and pool_only (true or
+// false) may be, and an empty cell is none. With -import FILE one is put on sale before the service opens.
 //
 // # Orders
 //
@@ -60,7 +61,8 @@
 //	POST   /api/v1/orders/{id}/confirm   make a hold a booking, in time
 //	POST   /api/v1/orders/{id}/extend    {"ttl"}: let it expire no sooner than that from now
 //	POST   /api/v1/orders/{id}/reclaim   make an expired hold a booking, if its units are left
-//	DELETE /api/v1/orders/{id}           cancel it; an unknown ID is cancelled for good
+//	DELETE /api/v1/orders/{id}           cancel it, also if it has expired, for good; an unknown ID is not_found
+//	POST   /api/v1/orders/{id}/void      the same, and an unknown ID is void: for whoever gives up after outcome_unknown
 //	GET    /api/v1/orders/{id}           one order
 //	GET    /api/v1/history               ?status=&size=&after=: orders, newest first
 //
@@ -69,6 +71,7 @@
 //	curl -X POST localhost:8080/api/v1/orders/4712/confirm
 //	curl -X POST localhost:8080/api/v1/orders/4712/reclaim
 //	curl -X DELETE localhost:8080/api/v1/orders/4711
+//	curl -X POST localhost:8080/api/v1/orders/4713/void
 //	curl 'localhost:8080/api/v1/history?status=confirmed&size=10'
 //
 // # The ledger
@@ -93,7 +96,7 @@
 //	404  not_found, unknown_sku
 //	405  method_not_allowed
 //	408  timeout                the body came too slowly
-//	409  sold_out               sku, requested, available
+//	409  sold_out               sku, requested, available, and short: of each event that falls short, if several do
 //	     limit_exceeded         sku, customer_limit, requested, used
 //	     not_open, closed       sku, opens_at, closes_at
 //	     paused                 sku
@@ -101,6 +104,8 @@
 //	     cancelled
 //	     refused                sku: it had been accepted, and is refused for good
 //	     idempotency_conflict   the ID was used for something else
+//	     superseded             the capacity was set, and is another one since
+//	     pool_only              sku: it can only be drawn on
 //	     already_on_sale        with other terms
 //	     unknown_cursor         of the feed: it is another database's, or this one was restored
 //	413  too_large

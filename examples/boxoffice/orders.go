@@ -73,6 +73,8 @@ func (a *api) order(r *http.Request) (any, error) {
 
 func (a *api) cancel(r *http.Request) (any, error) { return change(r, a.shop.Cancel) }
 
+func (a *api) void(r *http.Request) (any, error) { return change(r, a.shop.Void) }
+
 func (a *api) confirm(r *http.Request) (any, error) { return change(r, a.shop.Confirm) }
 
 func (a *api) reclaim(r *http.Request) (any, error) { return change(r, a.shop.Reclaim) }

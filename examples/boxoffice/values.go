@@ -62,6 +62,14 @@ func inRange(field string, n, low, high int64) error {
 // point, and offsets of more than a day too.
 var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
+// yes reads true or false.
+func yes(field, text string) (bool, error) {
+	if text != "true" && text != "false" {
+		return false, &inventory.InvalidError{Field: field, Reason: fmt.Sprintf("is %.40q, want true or false", text)}
+	}
+	return text == "true", nil
+}
+
 // moment reads a time, or none.
 func moment(field string, text *string) (time.Time, error) {
 	if text == nil {

@@ -107,7 +107,7 @@ func (c *call) moves() (may, saw []order.MovementKind) {
 		may = []order.MovementKind{order.MovedConfirmed}
 	case reclaim:
 		may = []order.MovementKind{order.MovedConfirmed, order.MovedReclaimed}
-	case cancel, cancelTx:
+	case cancel, cancelTx, void:
 		may = []order.MovementKind{order.MovedCancelled}
 	case setCapacity:
 		may = []order.MovementKind{order.MovedCapacity}

@@ -21,6 +21,7 @@ const (
 	confirmTx   verb = "confirm in a transaction"
 	cancel      verb = "cancel"
 	cancelTx    verb = "cancel in a transaction"
+	void        verb = "void"
 	extend      verb = "extend"
 	reclaim     verb = "reclaim"
 	readOrder   verb = "order"
@@ -32,6 +33,9 @@ const (
 	pause       verb = "pause"
 	resume      verb = "resume"
 )
+
+// cancels says whether the verb makes an order that is there cancelled.
+func (v verb) cancels() bool { return v == cancel || v == cancelTx || v == void }
 
 // takes says whether the verb asks for units.
 func (v verb) takes() bool { return v == book || v == hold || v == accept }
@@ -153,6 +157,7 @@ func outcomeOf(v verb, err error) outcome {
 		{order.ErrCancelled, cancelled},
 		{order.ErrHoldExpired, expired},
 		{order.ErrNotFound, notFound},
+		{order.ErrSuperseded, done}, // by the first try
 		{order.ErrBusy, nothing},
 		{booking.ErrOverloaded, nothing},
 		{errUndone, nothing},

@@ -72,8 +72,10 @@ func (c *client) act(w window) {
 		c.change(confirm, r, 0)
 	case dice < 64:
 		c.change(confirmTx, r, 0)
-	case dice < 70:
+	case dice < 67:
 		c.change(cancel, r, 0)
+	case dice < 70:
+		c.change(void, r, 0)
 	case dice < 74:
 		c.change(cancelTx, r, 0)
 	case dice < 78:
@@ -169,6 +171,8 @@ func (c *client) change(v verb, r request, ttl time.Duration) {
 			o, err = c.shop.Confirm(ctx, r.ID)
 		case cancel:
 			o, err = c.shop.Cancel(ctx, r.ID)
+		case void:
+			o, err = c.shop.Void(ctx, r.ID)
 		case reclaim:
 			o, err = c.shop.Reclaim(ctx, r.ID)
 		case confirmTx:

@@ -153,7 +153,7 @@ func (h *history) effect(c call, sku string) (s span, ever bool) {
 		// When is not known. But an order that was cancelled, or has expired, is so in the end.
 		s = span{0, h.at}
 		switch c.Verb {
-		case cancel, cancelTx:
+		case cancel, cancelTx, void:
 			ever = there && o.Status == order.Cancelled && o.Refused == (order.Refusal{})
 		default:
 			ever = there && o.Status != order.Held && o.Status != order.Expired
@@ -166,7 +166,7 @@ func (h *history) effect(c call, sku string) (s span, ever bool) {
 		s, ever = h.when(sku, c.ID, order.MovedBooked)
 	case c.Verb == hold:
 		s, ever = h.when(sku, c.ID, order.MovedHeld)
-	case c.Verb == cancel:
+	case c.Verb.cancels():
 		if s, ever = h.when(sku, c.ID, order.MovedCancelled); !ever && o.Status == order.Cancelled && o.Refused == (order.Refusal{}) {
 			s, ever = h.beforeItWasBooked(c.ID), true
 		}
@@ -197,7 +197,7 @@ func (h *history) othersMay(calls []call, c call, sku string) bool {
 }
 
 // beforeItWasBooked is until when an order was cancelled, or refused, that was never
-// booked: until somebody saw that.
+// booked, or had expired: until somebody saw that.
 func (h *history) beforeItWasBooked(id string) span {
 	s := span{0, h.at}
 	for _, c := range h.calls {
@@ -319,7 +319,7 @@ func (p *partition) merge() {
 	merged := p.operations[:0]
 	for _, o := range p.operations {
 		e := o.Input.(step)
-		if o.Output.(told).outcome == unknown && (e.verb == book || e.verb == accept || e.verb == cancel) {
+		if o.Output.(told).outcome == unknown && (e.verb == book || e.verb == accept || e.verb == cancel || e.verb == void) {
 			name := step{verb: e.verb, number: e.number, content: e.content}
 			if at, there := first[name]; there && o.Call <= merged[at].Return {
 				merged[at].Return = max(merged[at].Return, o.Return)

@@ -122,8 +122,8 @@ func TestModel(t *testing.T) {
 		},
 		"units of a cancelled order are sold":  {newPast().event(book, "a", isBooked).event(cancel, "a", isGone).event(book, "b", isBooked), true},
 		"a cancelled order is booked again":    {newPast().event(book, "a", isBooked).event(cancel, "a", isGone).event(book, "a", isBooked), false},
-		"cancelled before it was booked":       {newPast().event(cancel, "a", isGone).event(book, "a", wasTold(cancelled)), true},
-		"booked though cancelled before":       {newPast().event(cancel, "a", isGone).event(book, "a", isBooked), false},
+		"cancelled before it was booked":       {newPast().event(void, "a", isGone).event(book, "a", wasTold(cancelled)), true},
+		"booked though cancelled before":       {newPast().event(void, "a", isGone).event(book, "a", isBooked), false},
 		"a hold is confirmed in time":          {newPast().event(hold, "a", isHeld).event(confirm, "a", isBooked), true},
 		"a hold is confirmed when it is over":  {newPast().event(hold, "a", isHeld).wait(100).event(confirm, "a", isBooked), false},
 		"an extended hold is confirmed":        {newPast().event(hold, "a", isHeld).wait(30).event(extend, "a", isHeld).wait(30).event(confirm, "a", isBooked), true},
@@ -171,6 +171,10 @@ func TestModel(t *testing.T) {
 		"cancelled so, and sold before that":          {newPast().event(book, "a", isBooked).event(cancelTx, "a", isGone).event(book, "b", isBooked), false},
 		"counted without being cancelled":             {newPast().event(book, "a", isBooked).event(counting, "a", told{}).event(book, "b", isBooked), false},
 		"an unknown ID is cancelled in a transaction": {newPast().event(cancelTx, "a", isGone), false},
+		"an unknown ID is cancelled":                  {newPast().event(cancel, "a", isGone), false},
+		"an unknown ID is not found":                  {newPast().event(cancel, "a", wasTold(notFound)).event(book, "a", isBooked), true},
+		"expired, cancelled and not reclaimed":        {expiredPast().event(cancel, "a", isGone).event(reclaim, "a", wasTold(cancelled)).event(book, "b", isBooked), true},
+		"expired, cancelled and reclaimed":            {expiredPast().event(cancelTx, "a", isGone).event(reclaim, "a", isBooked), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

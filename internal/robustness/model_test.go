@@ -150,7 +150,7 @@ func (s state) take(e step, t told) (bool, state) {
 		return s.confirmOrExtend(e, t, o)
 	case reclaim:
 		return s.reclaim(e, t, o)
-	case cancel, cancelTx:
+	case cancel, cancelTx, void:
 		return s.cancel(e, t, o)
 	case expiring:
 		if o != nil && o.status == order.Held && o.notBefore <= e.start {
@@ -345,18 +345,18 @@ func (o life) confirmedOrExtended(e step) life {
 	return o
 }
 
-// cancel gives the units of a live order back, and makes an unknown ID unusable.
+// cancel gives the units of a live order back, and makes an expired one final; to void
+// makes an unknown ID unusable.
 func (s state) cancel(e step, t told, o *life) (bool, state) {
-	if o == nil && e.verb == cancelTx {
+	if o == nil && e.verb != void {
 		return t.outcome == notFound || t.outcome == unknown, s
 	}
 	after := life{number: e.number, status: order.Cancelled}
-	if o != nil {
+	if o != nil && o.status == order.Cancelled {
 		after = *o
-		if o.status.Live() {
-			after = o.ended(order.Cancelled)
-			after.uncounted = e.verb == cancelTx
-		}
+	} else if o != nil {
+		after = o.ended(order.Cancelled)
+		after.uncounted = o.status.Live() && e.verb == cancelTx
 	}
 	return t.outcome == unknown || t.outcome == done && t.status == after.status, s.with(after)
 }

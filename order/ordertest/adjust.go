@@ -53,9 +53,14 @@ var adjustTests = []test{
 			s.Equal(int64(3), c.Capacity)
 		}
 		s.adjust(sku, order.SetCapacity, 8)
-		c, err := s.store.Adjust(s.ctx, set)
+		s.superseded(set)
+		c, err := s.store.Adjust(s.ctx, down)
 		s.NoError(err)
 		s.Equal(int64(8), c.Capacity, "as it is now")
+		s.adjust(sku, order.SetCapacity, 3)
+		c, err = s.store.Adjust(s.ctx, set)
+		s.NoError(err, "it is what it was set to")
+		s.Equal(int64(3), c.Capacity)
 	}},
 	{"the ID with other content", func(s *shop) {
 		a, b := s.sku("a", 10), s.sku("b", 10)
@@ -93,9 +98,8 @@ var adjustTests = []test{
 		s.Equal(before, still(c))
 		s.Len(s.movements(sku), 1, "none was written")
 		s.adjust(sku, order.Restock, 1)
-		c, err = s.store.Adjust(s.ctx, same)
-		s.NoError(err)
-		s.Equal(int64(11), c.Capacity, "its ID is used")
+		s.superseded(same)
+		s.Equal(int64(11), s.counters(sku).Capacity, "its ID is used")
 	}},
 	{"an order's ID is another thing", func(s *shop) {
 		sku := s.sku("floor", 10)
@@ -193,4 +197,15 @@ var adjustTests = []test{
 		}
 		s.Equal(1, winners)
 	}},
+}
+
+// superseded checks that an adjustment that was made is not made again after another one.
+func (s *shop) superseded(made order.Adjustment) {
+	s.t.Helper()
+	defer s.untouched(made.SKU)()
+	_, err := s.store.Adjust(s.ctx, made)
+	s.ErrorIs(err, order.ErrSuperseded)
+	var of *order.AdjustmentError
+	s.ErrorAs(err, &of)
+	s.Equal(made.ID, of.ID)
 }

@@ -50,14 +50,19 @@ var cancelTests = []test{
 	{"unknown", func(s *shop) {
 		sku := s.sku("floor", 10)
 		before := s.counters(sku)
-		o, counters := s.cancel("1")
+		_, err := s.act("1", order.Cancel)
+		s.ErrorIs(err, order.ErrNotFound)
+		s.notThere("1")
+		o, counters := s.void("1")
 		s.Equal(order.Cancelled, o.Status)
 		s.Empty(o.Customer)
 		s.Empty(o.Lines)
 		s.Empty(counters)
 		s.False(o.CreatedAt.IsZero())
-		again, _ := s.cancel("1")
-		s.sameOrder(o, again)
+		for _, action := range []order.Action{order.Void, order.Cancel} {
+			again, _ := s.cancelBy(action, "1")
+			s.sameOrder(o, again)
+		}
 		stored, err := s.store.Order(s.ctx, s.id("1"))
 		s.NoError(err)
 		s.sameOrder(o, stored)
@@ -139,7 +144,7 @@ var fenceTests = []test{
 	{"cancelled before it was booked", func(s *shop) {
 		sku := s.sku("floor", 10)
 		late := s.deducted("1", line(sku, 2))
-		s.cancel("1")
+		s.void("1")
 		s.Equal([]bool{false}, s.fence(late.Deductions...))
 		s.Equal(order.VerdictExisting, s.one(late).Verdict)
 	}},

@@ -57,7 +57,7 @@ func (s *shop) refusesCommit(good, bad order.Commit) {
 // refusesChange checks that Change takes neither this nor anything beside it.
 func (s *shop) refusesChange(bad order.Change) {
 	s.t.Helper()
-	good := order.Change{ID: s.id("tombstone"), Action: order.Cancel}
+	good := order.Change{ID: s.id("tombstone"), Action: order.Void}
 	for _, changes := range [][]order.Change{{bad}, {good, bad}, {bad, good}} {
 		answers, counters, err := s.store.Change(s.ctx, changes)
 		s.invalid(err, bad)
@@ -427,9 +427,9 @@ var contextTests = []test{
 	}},
 }
 
-func (s *shop) cancelling(ctx context.Context, id string) func() error {
+func (s *shop) voiding(ctx context.Context, id string) func() error {
 	return func() error {
-		_, _, err := s.store.Change(ctx, []order.Change{{ID: id, Action: order.Cancel}})
+		_, _, err := s.store.Change(ctx, []order.Change{{ID: id, Action: order.Void}})
 		return err
 	}
 }
@@ -461,8 +461,8 @@ func (s *shop) calls(ctx context.Context, sku string, c order.Commit) map[string
 			return err
 		},
 		"Look":       func() error { _, _, err := s.store.Look(ctx, []order.Commit{c}); return err },
-		"Cancel":     s.cancelling(ctx, s.id("there")),
-		"Tombstone":  s.cancelling(ctx, c.Order.ID),
+		"Cancel":     s.voiding(ctx, s.id("there")),
+		"Tombstone":  s.voiding(ctx, c.Order.ID),
 		"Fence":      func() error { _, _, err := s.store.Fence(ctx, c.Deductions); return err },
 		"Order":      func() error { _, err := s.store.Order(ctx, s.id("there")); return err },
 		"Orders":     func() error { _, err := s.store.Orders(ctx, order.Query{}); return err },

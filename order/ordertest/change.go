@@ -8,7 +8,7 @@ import (
 )
 
 var everyAction = []order.Action{
-	order.Confirm, order.ConfirmLate, order.Cancel, order.Expire, order.Extend, order.Reclaim, order.Count,
+	order.Confirm, order.ConfirmLate, order.Cancel, order.Void, order.Expire, order.Extend, order.Reclaim, order.Count,
 }
 
 var changeTests = []test{
@@ -247,7 +247,7 @@ var changeTests = []test{
 			order.Change{ID: s.id("1"), Action: order.Confirm}, order.Change{ID: s.id("1"), Action: order.Cancel},
 			order.Change{ID: s.id("2"), Action: order.Cancel}, order.Change{ID: s.id("2"), Action: order.Confirm},
 			order.Change{ID: s.id("3"), Action: order.Cancel}, order.Change{ID: s.id("3"), Action: order.Cancel},
-			order.Change{ID: s.id("new"), Action: order.Confirm}, order.Change{ID: s.id("new"), Action: order.Cancel},
+			order.Change{ID: s.id("new"), Action: order.Cancel}, order.Change{ID: s.id("new"), Action: order.Void},
 			order.Change{ID: s.id("new"), Action: order.Reclaim},
 		)
 		want := []struct {
@@ -275,7 +275,7 @@ var changeTests = []test{
 		s.book(s.direct("booked", line(a, 1)))
 		over := s.hold(soon, s.direct("over", line(b, 2)))
 		s.hold(later, s.direct("held", line(a, 1), line(b, 1)))
-		s.cancel("gone")
+		s.void("gone")
 		s.past(b, over.ExpiresAt)
 		answers, counters := s.change(
 			order.Change{ID: s.id("held"), Action: order.Confirm}, order.Change{ID: s.id("nothing"), Action: order.Confirm},
@@ -352,13 +352,34 @@ var cancelHoldTests = []test{
 		s.Zero(counters[0].Allocated)
 		s.kinds(sku, order.MovedOnSale, order.MovedHeld, order.MovedCancelled)
 	}},
-	{"an expired order stays expired", func(s *shop) {
+	{"an expired order, for good", func(s *shop) {
 		sku := s.sku("floor", 10)
-		o := s.expire(s.hold(soon, s.deducted("1", line(sku, 3))))
-		before := s.counters(sku)
-		ended, _ := s.cancel("1")
-		s.sameOrder(o, ended)
-		s.Equal(before, s.counters(sku))
-		s.Equal(order.Confirmed, s.done("1", order.Reclaim).Status)
+		for i, action := range []order.Action{order.Cancel, order.Void} {
+			id := fmt.Sprint(i)
+			o := s.expire(s.hold(soon, s.deducted(id, line(sku, 3))))
+			before, moved := s.counters(sku), s.movements(sku)
+			gone, _ := s.cancelBy(action, id)
+			s.Equal(order.Cancelled, gone.Status)
+			s.Equal(o.Lines, gone.Lines)
+			s.True(gone.ExpiresAt.Equal(o.ExpiresAt))
+			s.False(gone.ChangedAt.Before(o.ChangedAt))
+			s.Equal(before, s.counters(sku), "its units were back already")
+			s.Equal(moved, s.movements(sku))
+			for _, late := range []order.Action{order.Reclaim, order.Confirm, order.ConfirmLate, order.Extend} {
+				_, err := s.act(id, late)
+				s.ErrorIs(err, order.ErrCancelled, late)
+			}
+			s.Equal(order.VerdictExisting, s.one(held(s.direct(id, line(sku, 3)), later)).Verdict)
+		}
+	}},
+	{"what was reclaimed", func(s *shop) {
+		sku := s.sku("floor", 10)
+		s.expire(s.hold(soon, s.deducted("1", line(sku, 3))))
+		s.done("1", order.Reclaim)
+		s.cancel("1")
+		s.Zero(s.counters(sku).Allocated)
+		s.kinds(sku, order.MovedOnSale, order.MovedHeld, order.MovedExpired, order.MovedReclaimed, order.MovedCancelled)
+		_, err := s.act("1", order.Reclaim)
+		s.ErrorIs(err, order.ErrCancelled)
 	}},
 }

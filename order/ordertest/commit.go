@@ -320,7 +320,7 @@ var batchTests = []test{
 		there := s.deducted("there", line(a, 1))
 		s.book(there)
 		gone := s.deducted("gone", line(a, 1))
-		s.cancel("gone")
+		s.void("gone")
 		fenced := s.deducted("fenced", line(b, 1))
 		s.fence(fenced.Deductions...)
 		outcomes := s.commit(
@@ -466,7 +466,7 @@ var lookTests = []test{
 		c := s.deducted("1", line(sku, 3))
 		booked := s.book(c)
 		second := s.deducted("1", line(sku, 3))
-		s.cancel("2")
+		s.void("2")
 		before := s.counters(sku)
 		outcomes := s.look(c, second, s.deducted("1", line(sku, 4)), s.deducted("2", line(sku, 1)), s.deducted("3", line(sku, 1)), c)
 		s.Equal([]order.Verdict{order.VerdictExisting, order.VerdictExisting, order.VerdictConflict, order.VerdictExisting, order.VerdictNew, order.VerdictExisting}, verdicts(outcomes))

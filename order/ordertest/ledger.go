@@ -97,7 +97,7 @@ var ledgerTests = []test{
 		s.cancel("1")
 		s.expire(s.hold(soon, s.deducted("3", line(sku, 3))))
 		s.done("3", order.Reclaim)
-		s.cancel("nothing") // moves nothing
+		s.void("nothing") // moves nothing
 		want := []order.Movement{
 			{Kind: order.MovedOnSale, Quantity: 10},
 			{Kind: order.MovedCapacity, Quantity: -2},

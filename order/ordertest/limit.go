@@ -130,7 +130,7 @@ var limitTests = []test{
 		// The first limit counts also what was booked without one.
 		s.book(s.deducted("1", line(sku, 3)))
 		s.hold(later, s.deducted("2", line(sku, 2)))
-		s.cancel("3")
+		s.void("3")
 		s.expire(s.hold(soon, s.deducted("4", line(sku, 7))))
 		version := s.counters(sku).Version
 		s.Equal(version+1, s.setLimit(sku, 6).Version)

@@ -113,10 +113,10 @@ var listTests = []test{
 		})
 		s.Len(slices.Compact(slices.Sorted(slices.Values(got))), len(got), "each once")
 	}},
-	{"a cancelled unknown ID is listed", func(s *shop) {
+	{"an unknown ID that is void is listed", func(s *shop) {
 		sku := s.sku("floor", 10)
 		s.book(s.direct("1", line(sku, 1)))
-		s.cancel("2")
+		s.void("2")
 		s.Equal([]string{"2", "1"}, s.pages(order.Query{}, nil))
 	}},
 	{"a page can be read again", func(s *shop) {

@@ -2,6 +2,7 @@ package ordertest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lastunit/lastunit/inventory"
@@ -43,6 +44,43 @@ var poolTests = []test{
 		s.cancel("1")
 		s.Equal(int64(3), s.counters(hall).Left())
 		s.kinds(hall, order.MovedOnSale, order.MovedBooked, order.MovedBooked, order.MovedBooked, order.MovedCancelled)
+	}},
+	{"a pool only is drawn on, and not ordered", func(s *shop) {
+		hall := s.item(order.Item{SKU: s.name + "hall", Capacity: 10, PoolOnly: true})
+		wood := s.sku("wood", 100)
+		stage := s.item(order.Item{SKU: s.name + "stage", Capacity: 10, PoolOnly: true, Draws: []order.Line{line(wood, 3)}})
+		seat := s.pooled("seat", 10, line(hall, 1), line(stage, 1))
+		s.True(s.counters(hall).PoolOnly)
+		s.Empty(s.counters(hall).Draws)
+		s.True(s.counters(stage).PoolOnly)
+		s.False(s.counters(seat).PoolOnly)
+		o := s.book(s.deducted("1", line(seat, 2)))
+		s.Equal([]order.Line{line(hall, 2), line(stage, 2), line(wood, 6)}, o.Draws)
+
+		before, _ := s.store.Counters(s.ctx, hall, stage, seat, wood)
+		named := []order.Commit{
+			s.deducted("2", line(hall, 1)), s.direct("3", line(hall, 1)), s.deducted("4", line(stage, 1)),
+			s.deducted("5", line(hall, 1), line(seat, 1)), held(s.direct("6", line(hall, 1)), later),
+		}
+		outcomes := s.commit(append(named, s.direct("7", line(seat, 1)))...)
+		s.Equal(append(slices.Repeat([]order.Verdict{order.VerdictAgain}, len(named)), order.VerdictBooked), verdicts(outcomes))
+		for i := range named {
+			s.notThere(fmt.Sprint(i + 2))
+		}
+		s.Equal(before[0].Allocated+1, s.counters(hall).Allocated)
+		s.Equal([]order.Verdict{order.VerdictAgain}, verdicts(s.commit(named[1])), "alone, too")
+
+		// It is fixed, as draws are.
+		for _, other := range []order.Item{
+			{SKU: hall, Capacity: 10}, {SKU: stage, Capacity: 10, Draws: []order.Line{line(wood, 3)}},
+			{SKU: seat, Capacity: 10, PoolOnly: true, Draws: []order.Line{line(hall, 1), line(stage, 1)}},
+		} {
+			_, _, err := s.put(other)
+			s.ofSKU(err, order.ErrAlreadyOnSale, other.SKU)
+		}
+		_, made, err := s.put(order.Item{SKU: hall, Capacity: 10, PoolOnly: true})
+		s.NoError(err)
+		s.Equal([]bool{false}, made)
 	}},
 	{"pools of pools", func(s *shop) {
 		wood := s.sku("wood", 100)

@@ -137,7 +137,7 @@ var changeRaceTests = []test{
 		s.contest(soon, []order.Action{order.Extend, order.Expire, order.Expire}, []error{order.ErrHoldExpired}, order.Expired)
 	}},
 	{"cancel and expire", func(s *shop) {
-		s.contest(soon, []order.Action{order.Cancel, order.Expire, order.Cancel}, nil, order.Cancelled, order.Expired)
+		s.contest(soon, []order.Action{order.Cancel, order.Expire, order.Void}, nil, order.Cancelled)
 	}},
 	{"reclaim and expire", func(s *shop) {
 		s.contest(soon, []order.Action{order.Reclaim, order.Expire, order.Reclaim, order.Expire}, nil, order.Confirmed)

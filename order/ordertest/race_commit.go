@@ -86,7 +86,7 @@ var commitRaceTests = []test{
 			}
 		}
 	}},
-	{"a commit and its cancel", func(s *shop) {
+	{"a commit and the void of its ID", func(s *shop) {
 		sku := s.sku("floor", 1000)
 		for i := range 30 {
 			c := s.deducted(fmt.Sprint(i), line(sku, 1))
@@ -98,7 +98,7 @@ var commitRaceTests = []test{
 				assert.NoError(s.t, err)
 			})
 			callers.Go(func() {
-				o, err := s.try(c.Order.ID, order.Cancel)
+				o, err := s.try(c.Order.ID, order.Void)
 				assert.NoError(s.t, err)
 				assert.Equal(s.t, order.Cancelled, o.Status)
 			})

@@ -425,7 +425,18 @@ func (s *shop) done(id string, action order.Action) order.Order {
 // cancel cancels an order of the shop.
 func (s *shop) cancel(id string) (order.Order, []order.Counters) {
 	s.t.Helper()
-	answers, counters := s.change(order.Change{ID: s.id(id), Action: order.Cancel})
+	return s.cancelBy(order.Cancel, id)
+}
+
+// void cancels an order of the shop, or its ID if there is none.
+func (s *shop) void(id string) (order.Order, []order.Counters) {
+	s.t.Helper()
+	return s.cancelBy(order.Void, id)
+}
+
+func (s *shop) cancelBy(action order.Action, id string) (order.Order, []order.Counters) {
+	s.t.Helper()
+	answers, counters := s.change(order.Change{ID: s.id(id), Action: action})
 	s.NoError(answers[0].Err)
 	return answers[0].Order, stills(counters)
 }

@@ -24,18 +24,15 @@ var everyStatus = []inStatus{
 
 // becomes is what an action makes of such an order, or why not.
 func (i inStatus) becomes(action order.Action) (order.Status, error) {
-	if i.status == "" && action == order.Cancel {
+	if i.status == "" && action == order.Void {
 		return order.Cancelled, nil
 	}
 	if i.status == "" {
 		return "", order.ErrNotFound
 	}
 	switch action {
-	case order.Cancel:
-		if i.status.Live() {
-			return order.Cancelled, nil
-		}
-		return i.status, nil
+	case order.Cancel, order.Void:
+		return order.Cancelled, nil
 	case order.Expire:
 		if i.status == order.Held && i.over {
 			return order.Expired, nil
@@ -76,7 +73,7 @@ func (s *shop) makeEvery(prefix, sku string) {
 		case "over", "expired":
 			last = s.hold(soon, c)
 		case "tombstone":
-			s.cancel(prefix + i.id)
+			s.done(prefix+i.id, order.Void)
 		default:
 			s.hold(later, c)
 		}

@@ -41,7 +41,7 @@ func (p problem) String() string { return fmt.Sprintf("%s: %s", p.sort, p.text) 
 // checkTime bounds the check of one SKU's history: most take milliseconds. One that
 // takes longer fails. With a planted bug most would fail, and nobody wants to wait.
 const (
-	checkTime        = 30 * time.Second
+	checkTime        = patience
 	plantedCheckTime = 2 * time.Second
 )
 

@@ -84,7 +84,7 @@ func (f *reader) follow(ctx context.Context) {
 
 // drain reads what is left.
 func (f *reader) drain() error {
-	return servertest.Eventually(exactWithin, func() error {
+	return servertest.Eventually(patience, func() error {
 		for {
 			if more, err := f.next(); err != nil || !more {
 				f.keep()

@@ -14,9 +14,20 @@ import (
 	"github.com/lastunit/lastunit/order"
 )
 
-// exactWithin is how long the library may take until the books are exact, once the
-// faults have stopped: seconds as a rule.
-const exactWithin = 30 * time.Second
+// patience bounds all waiting for something that must come, however slow the machine is:
+// also for the books to be exact, once the faults have stopped, which takes seconds as a
+// rule. Where a bug is planted, that may never come.
+const (
+	patience        = 5 * time.Minute
+	plantedPatience = 30 * time.Second
+)
+
+func (r *run) patience() time.Duration {
+	if r.plan.bug != "" {
+		return plantedPatience
+	}
+	return patience
+}
 
 // finish lets the library reconcile, and buys all that is left: demand that goes on
 // must find the last unit.
@@ -29,7 +40,7 @@ func (r *run) finish() {
 		require.NoError(r.t, <-stopped)
 	}()
 	r.resumeAll(r.skus)
-	if err := servertest.Eventually(exactWithin, r.exact); err != nil {
+	if err := servertest.Eventually(r.patience(), r.exact); err != nil {
 		r.found(notExact, "%v", err)
 	}
 	r.checkEpochs()
@@ -42,7 +53,7 @@ func (r *run) finish() {
 			return // that is all that was to be seen
 		}
 	}
-	if err := servertest.Eventually(exactWithin, r.exact); err != nil {
+	if err := servertest.Eventually(r.patience(), r.exact); err != nil {
 		r.found(notExact, "after all is sold: %v", err)
 	}
 }
@@ -51,7 +62,7 @@ func (r *run) finish() {
 func (r *run) resumeAll(skus []string) {
 	admin := r.client()
 	for _, sku := range skus {
-		if err := servertest.Eventually(exactWithin, func() error {
+		if err := servertest.Eventually(r.patience(), func() error {
 			if got := admin.setPaused(resume, sku); got != done {
 				return fmt.Errorf("SKU %s is not resumed: %s", sku, got)
 			}
@@ -106,7 +117,7 @@ func (r *run) buyAll(buyer *client, sku string) error {
 		id := fmt.Sprintf("%s-last-%d", sku, n)
 		request := request{verb: book, Request: booking.Request{ID: id, Customer: customerOf(id), Lines: []order.Line{{SKU: sku, Quantity: 1}}}}
 		var got outcome
-		err := servertest.Eventually(exactWithin/3, func() error {
+		err := servertest.Eventually(r.patience()/3, func() error {
 			if got = buyer.ask(request); got != done && got != soldOut {
 				return fmt.Errorf("a buyer is told: %s", got)
 			}

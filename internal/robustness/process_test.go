@@ -40,7 +40,7 @@ func (w *worker) standStill(lasts time.Duration) {
 // end lets the worker finish what it has in hand. One that has only just started
 // would be ended by the signal itself: it listens before it has a journal.
 func (w *worker) end() error {
-	err := servertest.Eventually(time.Minute, func() error {
+	err := servertest.Eventually(patience, func() error {
 		_, err := os.Stat(w.job.Journal)
 		return err
 	})
@@ -48,7 +48,7 @@ func (w *worker) end() error {
 		err = w.Terminate()
 	}
 	if err == nil {
-		err = w.Wait(time.Minute)
+		err = w.Wait(patience)
 	}
 	if err != nil {
 		return fmt.Errorf("worker %d: %w", w.job.Process, err)

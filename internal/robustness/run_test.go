@@ -204,7 +204,7 @@ func (r *run) prepare() error {
 	for _, item := range items {
 		r.began[item.SKU] = item.Capacity
 	}
-	return servertest.Eventually(time.Minute, func() error {
+	return servertest.Eventually(patience, func() error {
 		counters, err := r.store.Counters(context.Background(), skus...)
 		if err != nil {
 			return err
@@ -322,7 +322,7 @@ func (r *run) judge() []problem {
 
 // awaitTraffic waits until enough calls succeeded.
 func (r *run) awaitTraffic() (successes int) {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // between looks
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // between looks
 		successes = 0
 		for _, w := range r.workers {
 			calls, err := readJournal(w.job.Journal)

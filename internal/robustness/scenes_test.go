@@ -73,7 +73,7 @@ func (r *run) refuseAndLand(rebuild bool) {
 	r.write(first)
 
 	r.setCapacity(sku, 0)
-	require.NoError(r.t, servertest.Eventually(exactWithin, func() error {
+	require.NoError(r.t, servertest.Eventually(patience, func() error {
 		if got := r.client().ask(wanted); got != soldOut {
 			return fmt.Errorf("the buyer is told: %s", got)
 		}
@@ -83,7 +83,7 @@ func (r *run) refuseAndLand(rebuild bool) {
 		require.NoError(r.t, r.keeper.Rebuild(context.Background(), sku))
 	}
 	r.setCapacity(sku, 1)
-	require.NoError(r.t, servertest.Eventually(exactWithin, held.land))
+	require.NoError(r.t, servertest.Eventually(patience, held.land))
 }
 
 // setCapacity is a call like any other.
@@ -91,7 +91,7 @@ func (r *run) setCapacity(sku string, units int64) {
 	c := r.client()
 	a := order.Adjustment{ID: fmt.Sprintf("%s-by-%d", sku, c.name), SKU: sku, Units: units}
 	a.Reference = a.ID
-	require.NoError(r.t, servertest.Eventually(exactWithin, func() error {
+	require.NoError(r.t, servertest.Eventually(patience, func() error {
 		got := c.do(call{Verb: setCapacity, ID: a.ID, SKU: sku, Units: units}, func(ctx context.Context, _ *call) error {
 			return c.shop.SetCapacity(ctx, a)
 		})

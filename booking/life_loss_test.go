@@ -23,6 +23,7 @@ type losing interface {
 
 // memoryLoss is an inventory in memory, SKU by SKU, that can lose what it holds.
 type memoryLoss struct {
+	canary inventory.Memory // has it and nothing else: what is lost here are single SKUs
 	mu     sync.Mutex
 	skus   map[string]*followed
 	isDeaf bool
@@ -80,6 +81,19 @@ func (l *memoryLoss) deaf(deaf bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.isDeaf = deaf
+}
+
+// Name implements inventory.InventoryRepository.
+func (l *memoryLoss) Name() string { return l.canary.Name() }
+
+// Canaries implements inventory.InventoryRepository.
+func (l *memoryLoss) Canaries(ctx context.Context, store string, watcher int) ([]inventory.Canary, error) {
+	return l.canary.Canaries(ctx, store, watcher)
+}
+
+// Plant implements inventory.InventoryRepository.
+func (l *memoryLoss) Plant(ctx context.Context, store string, seen inventory.Canary) error {
+	return l.canary.Plant(ctx, store, seen)
 }
 
 // Load implements inventory.InventoryRepository.

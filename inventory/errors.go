@@ -223,5 +223,12 @@ func (e *InvalidError) Unwrap() error { return ErrInvalid }
 
 // unavailable is ErrUnavailable with its cause, and what was to be done.
 func unavailable(did, sku string, err error) error {
-	return fmt.Errorf("%s SKU %q: %w: %w", did, sku, ErrUnavailable, err)
+	return unavailableFor(didFor(did, sku), err)
+}
+
+func didFor(did, sku string) string { return fmt.Sprintf("%s SKU %q", did, sku) }
+
+// unavailableFor is unavailable for what is of no SKU.
+func unavailableFor(did string, err error) error {
+	return fmt.Errorf("%s: %w: %w", did, ErrUnavailable, err)
 }

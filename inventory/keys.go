@@ -9,9 +9,15 @@ const DefaultKeyPrefix = "lastunit"
 // carry the SKU as their hash tag, so that they share a slot of a cluster.
 type keys struct{ prefix string }
 
+// begin is what every key begins with.
+func (k keys) begin() string { return k.prefix + ":" }
+
+// canary is the key of the canary of that name.
+func (k keys) canary(name string) string { return k.begin() + "{" + name + "}:canary" }
+
 // stock is the key of the SKU's counters and unsettled deductions.
 func (k keys) stock(sku string) string {
-	return k.prefix + ":{" + tag.Replace(sku) + "}:stock"
+	return k.begin() + "{" + tag.Replace(sku) + "}:stock"
 }
 
 // tag spells out the braces, which would end a hash tag early or begin another,

@@ -11,8 +11,9 @@ import (
 // keeps nothing beyond the process. It has no goroutines and no connections, so
 // that it works inside a bubble of testing/synctest. Make one with NewMemory.
 type Memory struct {
-	mu   sync.Mutex
-	skus map[string]*counters
+	mu     sync.Mutex
+	skus   map[string]*counters
+	canary memoryCanary
 }
 
 var _ InventoryRepository = (*Memory)(nil)

@@ -14,8 +14,10 @@ import (
 // model is the plainest InventoryRepository, written from the comments alone:
 // what the scripts and Memory are compared with.
 type model struct {
-	mu   sync.Mutex
-	skus map[string]*modelStock
+	mu     sync.Mutex
+	skus   map[string]*modelStock
+	canary inventory.Canary
+	looks  map[int]int64
 }
 
 type modelStock struct {
@@ -367,4 +369,42 @@ func (m *model) Stock(ctx context.Context, skus ...string) ([]inventory.Stock, e
 		}
 	}
 	return stocks, nil
+}
+
+func (m *model) Name() string { return "the model" }
+
+func (m *model) Canaries(ctx context.Context, store string, watcher int) ([]inventory.Canary, error) {
+	err := within("watcher", int64(watcher), 0, inventory.Watchers-1)
+	if store != "" {
+		err = errors.Join(err, inventory.CheckID("store", store))
+	}
+	if err := check(ctx, err); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if store != "" && store == m.canary.Store {
+		m.looks[watcher]++
+	}
+	c := m.canary
+	c.Beats = m.looks[watcher]
+	return []inventory.Canary{c}, nil
+}
+
+func (m *model) Plant(ctx context.Context, store string, seen inventory.Canary) error {
+	if err := check(ctx, inventory.CheckID("store", store), within("epoch", seen.Epoch, 0, highest)); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.canary.Store != seen.Store || m.canary.Epoch != seen.Epoch {
+		return nil
+	}
+	if seen.Whole {
+		m.canary.Whole = m.canary.Whole || store == seen.Store
+		return nil
+	}
+	m.canary = inventory.Canary{Store: store, Format: inventory.Format, Epoch: seen.Epoch + 1}
+	m.looks = make(map[int]int64)
+	return nil
 }

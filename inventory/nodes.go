@@ -230,11 +230,11 @@ func sinceStart() int64 { return int64(time.Since(started)) }
 
 // patiently reads something from the node. It returns when ctx ends, whatever the
 // client does with a context, and at once for a while after that was so.
-func patiently[T any](ctx context.Context, n *node, sku string, read func() (T, error)) (T, error) {
+func patiently[T any](ctx context.Context, n *node, did string, read func() (T, error)) (T, error) {
 	began := sinceStart()
 	if began < n.silent.Load() {
 		var none T
-		return none, unavailable("read stock of", sku, errSilent)
+		return none, unavailableFor(did, errSilent)
 	}
 	type answer struct {
 		read T
@@ -249,7 +249,7 @@ func patiently[T any](ctx context.Context, n *node, sku string, read func() (T, 
 	select {
 	case got = <-answers:
 	case <-ctx.Done():
-		got.err = unavailable("read stock of", sku, ctx.Err())
+		got.err = unavailableFor(did, ctx.Err())
 	}
 	if now := sinceStart(); errors.Is(got.err, ErrUnavailable) && now-began >= int64(hangs) {
 		n.silent.Store(now + int64(silence))

@@ -140,6 +140,7 @@ func TestNodes(t *testing.T) {
 		"one that hangs holds up nobody else": hangsAlone,
 		"stock beside one that hangs":         stockBeside,
 		"stock for somebody in a hurry":       stockInAHurry,
+		"a canary on each":                    canaryOnEach,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, cluster) })
 	}
@@ -247,9 +248,65 @@ func TestAShardOfARingThatHangsHoldsUpNobodyElse(t *testing.T) {
 		require.NoError(t, err)
 		return shard.Options().Addr == options.Addrs["shard-0"]
 	})
+	s.canaries(len(servers))
 	servers[0].Pause()
 	s.waiting()
 	s.othersAreServed()
+}
+
+// canaries plants one on each of the servers, on which SKUs are too.
+func (s *spread) canaries(servers int) []inventory.Canary {
+	s.t.Helper()
+	ctx := background(s.t)
+	canaries, err := s.repo.Canaries(ctx, store, 0)
+	require.NoError(s.t, err)
+	require.Len(s.t, canaries, servers)
+	places := make(map[string]bool)
+	for _, c := range canaries {
+		require.Empty(s.t, c.Store)
+		require.NoError(s.t, s.repo.Plant(ctx, store, c))
+		places[c.Server] = true
+	}
+	require.Len(s.t, places, servers)
+	for _, sku := range s.all() {
+		require.Contains(s.t, places, s.repo.Locate(ctx, sku))
+	}
+	planted, err := s.repo.Canaries(ctx, store, 0)
+	require.NoError(s.t, err)
+	for _, c := range planted {
+		require.Equal(s.t, store, c.Store)
+	}
+	return planted
+}
+
+// A node that lost everything lacks its canary, and no other one does. One that does not
+// answer is told beside the others.
+func canaryOnEach(t *testing.T, cluster *servertest.RedisCluster) {
+	s := across(t, cluster.Client(t, func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled = true }),
+		func(key string) bool { return cluster.MasterOf(key) == 0 })
+	planted := s.canaries(servertest.ClusterMasters)
+	here := s.repo.Locate(background(t), s.sick[0])
+	require.NoError(t, cluster.Node(0).Client(t).FlushAll(background(t)).Err())
+	after, err := s.repo.Canaries(background(t), store, 0)
+	require.NoError(t, err)
+	for i, c := range after {
+		assert.Equal(t, planted[i].Name, c.Name)
+		assert.Equal(t, c.Server == here, c.Store == "", c.Server)
+	}
+
+	cluster.Node(0).Pause()
+	t.Cleanup(cluster.Node(0).Resume)
+	ctx, cancel := context.WithTimeout(background(t), time.Second)
+	defer cancel()
+	after, err = s.repo.Canaries(ctx, store, 0)
+	require.NoError(t, err)
+	for _, c := range after {
+		if c.Server == here {
+			unavailable(t, c.Err)
+		} else {
+			require.NoError(t, c.Err)
+		}
+	}
 }
 
 // What is on the other nodes is read, whatever the client does with a context, and

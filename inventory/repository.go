@@ -115,6 +115,24 @@ type InventoryRepository interface {
 	// beside the error, and Stock.Err tells the others. On any other error there is no
 	// Stock, or each has Err.
 	Stock(ctx context.Context, skus ...string) ([]Stock, error)
+
+	// Name tells the repository apart from others that the order store might be used
+	// with: what its keys begin with, say. It is never empty, and the same in each process.
+	Name() string
+
+	// Canaries looks at the canary of each server, at all of them at the same time. Where
+	// the store given has planted it, the look counts in Canary.Beats of the watcher, a
+	// number from 0 to Watchers-1 that the caller has chosen at random; with no store it
+	// changes nothing. What stands in the place of a canary and is none is told as if
+	// there were none. It fails only if it is not known which servers there are; one that
+	// does not answer is told by Canary.Err.
+	Canaries(ctx context.Context, store string, watcher int) ([]Canary, error)
+
+	// Plant plants a canary for the store in the place of the one that was seen there,
+	// whichever store's that is, or where none was. It begins a new Epoch, and the canary
+	// is not Whole. If the one seen is Whole, Plant only marks it so, if it is the store's.
+	// If another one is there by now, that stays as it is, without an error.
+	Plant(ctx context.Context, store string, seen Canary) error
 }
 
 // Locator is an InventoryRepository that is spread over several servers, as [Redis] is

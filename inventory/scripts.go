@@ -19,6 +19,7 @@ var (
 	loadScript      = script("load")
 	unsettledScript = script("unsettled")
 	stockScript     = script("stock")
+	canaryScript    = script("canary")
 )
 
 func script(name string) *redis.Script { return redis.NewScript(whole(name)) }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 )
 
+const readsStock = "read stock of"
+
 // Stock implements InventoryRepository.
 func (r *Redis) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 	if err := checkStock(skus); err != nil {
@@ -16,13 +18,13 @@ func (r *Redis) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 		return nil, nil
 	}
 	if r.nodes.client == nil {
-		return patiently(ctx, r.shared, skus[0], func() ([]Stock, error) { return r.readStock(ctx, skus) })
+		return patiently(ctx, r.shared, didFor(readsStock, skus[0]), func() ([]Stock, error) { return r.readStock(ctx, skus) })
 	}
 	stocks := make([]Stock, len(skus))
 	parts := r.parts(ctx, len(skus), func(i int) string { return skus[i] })
 	err := each(parts, func(p part) error {
 		mine := pick(p, skus)
-		found, err := patiently(ctx, p.node, mine[0], func() ([]Stock, error) { return r.readStock(ctx, mine) })
+		found, err := patiently(ctx, p.node, didFor(readsStock, mine[0]), func() ([]Stock, error) { return r.readStock(ctx, mine) })
 		for n, i := range p.at {
 			if stocks[i] = (Stock{SKU: skus[i], Err: err}); n < len(found) {
 				stocks[i] = found[n]
@@ -39,7 +41,7 @@ func (r *Redis) readStock(ctx context.Context, skus []string) ([]Stock, error) {
 	read := bulk{
 		// By a script, as a client may send mere reads to replicas, which may be
 		// far behind: a loss is told from these numbers.
-		redis: r, script: stockScript, did: "read stock of",
+		redis: r, script: stockScript, did: readsStock,
 		of: func(i int) (string, []any) { return skus[i], nil },
 		answer: func(i int, reply *reply, err error) error {
 			var garbage *NotLoadedError
@@ -66,7 +68,7 @@ func (r *Redis) readStock(ctx context.Context, skus []string) ([]Stock, error) {
 }
 
 // stockFormat is FORMAT of prelude.lua: the layout of the hash that this build reads.
-const stockFormat = "1"
+var stockFormat = strconv.Itoa(Format)
 
 // parseStock reads the fields as read_stock in prelude.lua does: garbage in the
 // terms makes the counters unusable too. None at all are of a key of another type.

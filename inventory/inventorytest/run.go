@@ -14,8 +14,8 @@ import (
 // subtest's t, and closes nothing: open leaves that to t.Cleanup.
 //
 // What open returns may be one and the same repository each time, with other
-// SKUs in it: the suite touches only SKUs with random names. To a repository
-// that is shared it leaves them behind. Its clock must be within half an hour of
+// SKUs in it: the suite touches only SKUs with random names, and the canaries, which
+// nobody else may plant meanwhile. To a repository that is shared it leaves them behind. Its clock must be within half an hour of
 // this process's.
 func Run(t *testing.T, open func(t testing.TB) inventory.InventoryRepository) {
 	t.Helper()
@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t testing.TB) inventory.InventoryRepository) {
 		{"Unsettled", unsettledCases},
 		{"Stock", stockCases},
 		{"Bounds", boundsCases},
+		{"Canary", canaryCases},
 		{"Together", togetherCases},
 	} {
 		t.Run(method.name, func(t *testing.T) {

@@ -129,6 +129,7 @@ const settlesAtOnce = 32
 // settle tells Redis what Postgres decided about a SKU.
 func (s *Service) settle(ctx context.Context, at *settlement) {
 	sku := at.counters.SKU
+	defer s.touch(sku)
 	if s.isCut(sku) {
 		s.misses(sku)
 		return // a sweep does the rest

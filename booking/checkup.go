@@ -29,7 +29,7 @@ import (
 //
 // A Problem breaks a promise, or stops the sale: a replica, fsync off, keys that may be
 // evicted, a right that is missing, tables that are not there (order.ErrNotMigrated),
-// another database that sells under the same keys in Redis.
+// another database that sells under the same keys in Redis, or this one under others.
 // A Notice is worth knowing; what could not be asked is one, as Check needs no rights
 // beyond those that selling needs. An Inventory or Orders that is no inventory.Checker,
 // such as those in memory, has nothing to say.
@@ -64,17 +64,29 @@ func (s *Service) Check(ctx context.Context) (inventory.Findings, error) {
 		fastErr = nil
 	}
 	found = append(found, compareClocks(fast.Clocks, durable.Clocks)...)
-	if fastErr == nil && durableErr == nil && found.Err() == nil && !s.direct() {
-		found = append(found, s.checkPrefix(ctx)...)
+	if fastErr == nil && durableErr == nil && !s.direct() {
+		found = append(found, s.checkPairing(ctx)...)
 	}
 	slices.SortStableFunc(found, func(a, b inventory.Finding) int { return -strings.Compare(string(a.Severity), string(b.Severity)) })
 	return found, errors.Join(fastErr, durableErr)
 }
 
-// checkPrefix looks whether another order store uses the same keys in Redis: each of the
-// two would rebuild what the other one has, again and again. It finds nothing where a
-// side does not answer.
-func (s *Service) checkPrefix(ctx context.Context) (found inventory.Findings) {
+// checkPairing looks whether another order store uses the same keys in Redis, or this one
+// other keys: each of the two would rebuild what the other one has, again and again. It
+// finds nothing where a side does not answer.
+func (s *Service) checkPairing(ctx context.Context) (found inventory.Findings) {
+	pairing, err := s.config.Orders.Paired(ctx)
+	if err != nil {
+		return nil
+	}
+	canaries, err := s.readCanaries(ctx, "")
+	if err != nil {
+		return nil
+	}
+	if wrong := s.mispaired(pairing, canaries); wrong != nil {
+		return inventory.Findings{wrong.finding()}
+	}
+	// Another one that has not looked for a canary yet, as one without Run.
 	page, err := s.config.Orders.Scan(ctx, order.AllPartitions, "", checkPage)
 	if err != nil || len(page) == 0 {
 		return nil
@@ -92,7 +104,7 @@ func (s *Service) checkPrefix(ctx context.Context) (found inventory.Findings) {
 			return inventory.Findings{{
 				Severity: inventory.Problem, Where: "Redis", What: fmt.Sprintf("the store of SKU %q", page[i].SKU), Found: "another one",
 				Means:  "another database sells under the same keys, and each keeps rebuilding what the other one has, so that little is sold",
-				Advice: "give each database a key prefix of its own, with inventory.WithKeyPrefix; or, if the other one is no more, call ReconcileAll with Repair",
+				Advice: anotherPrefix,
 			}}
 		}
 	}

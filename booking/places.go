@@ -14,6 +14,34 @@ import (
 type place struct {
 	name    string // empty if there is only one, or nobody knows which it is
 	circuit circuit
+
+	mu     sync.Mutex
+	sample []string // SKUs that were on it when Redis was asked, at random
+	met    int      // of how many
+}
+
+// sampled is how many SKUs a place remembers, as it can't go through all there are.
+const sampled = 64
+
+// meet takes note of a SKU that was not on the place before.
+func (p *place) meet(sku string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.met++
+	if len(p.sample) < sampled {
+		p.sample = append(p.sample, sku)
+	} else if n := rand.IntN(p.met); n < sampled {
+		p.sample[n] = sku
+	}
+}
+
+// some are SKUs that were on it, in no order.
+func (p *place) some() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	some := slices.Clone(p.sample)
+	rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	return some
 }
 
 func newPlace(name string) *place { return &place{name: name, circuit: circuit{several: true}} }
@@ -23,6 +51,15 @@ type places struct {
 	locator inventory.Locator // nil if there is only one
 	one     *place
 	all     sync.Map // of *place, by name
+	cut     sync.Map // has the SKUs whose own circuit is open
+}
+
+// named are the attributes of a line in the log, with the name of the server before them.
+func named(server string, attributes ...any) []any {
+	if server == "" {
+		return attributes
+	}
+	return append([]any{"server", server}, attributes...)
 }
 
 // of is the place of a SKU now: a failover or a resharding moves it.
@@ -56,13 +93,7 @@ func (s *Service) cutsPlace(ctx context.Context, on *place, sku string, because 
 	s.log.WarnContext(ctx, "lastunit: Redis does not answer: "+s.meanwhile(), on.named("sku", sku, "error", because)...)
 }
 
-// named are the attributes of a line in the log, with the name of the server before them.
-func (p *place) named(attributes ...any) []any {
-	if p.name == "" {
-		return attributes
-	}
-	return append([]any{"server", p.name}, attributes...)
-}
+func (p *place) named(attributes ...any) []any { return named(p.name, attributes...) }
 
 // tryPlace says why a server is not to be asked, nil if it is, and tries it where it is
 // time to.
@@ -85,15 +116,11 @@ func (s *Service) tryPlace(ctx context.Context, on *place, sku string, now time.
 // circuit, if there is any: what fails may be theirs alone.
 func (s *Service) anyOn(on *place, sku string) string {
 	blamed := on.circuit.blamed()
-	others := 0
-	s.shelf.skus.Range(func(key, at any) bool {
-		if other := key.(string); at.(*spot).on.Load() == on && !slices.Contains(blamed[:], other) {
-			if others++; rand.IntN(others) == 0 {
-				sku = other
-			}
+	for _, other := range on.some() {
+		if at := s.shelf.spot(other); at != nil && at.on.Load() == on && !slices.Contains(blamed[:], other) {
+			return other
 		}
-		return true
-	})
+	}
 	return sku
 }
 
@@ -108,21 +135,30 @@ func (s *Service) askAgain(ctx context.Context) (did bool, _ error) {
 	if s.cutOff.Load() == 0 {
 		return false, nil
 	}
-	inUse := make(map[*place]bool)
-	s.shelf.skus.Range(func(key, at any) bool {
-		sku, spot := key.(string), at.(*spot)
-		on := s.places.of(ctx, sku)
-		inUse[on] = true
-		_ = s.tryRedis(ctx, sku, spot, on, now)
-		return true
-	})
 	s.places.each(func(on *place) {
-		if !inUse[on] && on.circuit.forget(now) {
+		if sku, there := s.stillOn(ctx, on); there {
+			_ = s.tryPlace(ctx, on, sku, now)
+		} else if on.circuit.forget(now) {
 			s.cutOff.Add(-1) // all that was on it is elsewhere
 		}
 		if lasts, tell := on.circuit.lasts(now); tell {
 			s.log.WarnContext(ctx, "lastunit: Redis still does not answer", on.named("for", lasts, "error", on.circuit.whyCut())...)
 		}
 	})
+	s.places.cut.Range(func(key, _ any) bool {
+		sku := key.(string)
+		_ = s.tryRedis(ctx, sku, s.shelf.spot(sku), s.places.of(ctx, sku), now)
+		return true
+	})
 	return false, nil
+}
+
+// stillOn is a SKU that is on the server now.
+func (s *Service) stillOn(ctx context.Context, on *place) (sku string, there bool) {
+	for _, sku := range on.some() {
+		if s.places.of(ctx, sku) == on {
+			return sku, true
+		}
+	}
+	return "", false
 }

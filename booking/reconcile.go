@@ -66,7 +66,15 @@ func (s *Service) ReconcileAll(ctx context.Context, mode Mode) ([]Difference, er
 	if err != nil {
 		return nil, err
 	}
-	return s.reconcile(ctx, mode, tallies)
+	if mode == DryRun || s.direct() {
+		return s.reconcile(ctx, mode, tallies)
+	}
+	unpaired := s.pairAnew(ctx)
+	differences, err := s.reconcile(ctx, mode, tallies)
+	if err == nil {
+		err = unknown(unpaired)
+	}
+	return differences, err
 }
 
 func (mode Mode) check(ctx context.Context) error {

@@ -57,11 +57,18 @@ func (s *Service) patient(ctx context.Context) (context.Context, context.CancelF
 func (s *Service) askRedis(ctx context.Context, sku string, call func(context.Context) error) (err error) {
 	at, began := s.shelf.spot(sku), time.Now()
 	on := s.places.of(ctx, sku)
-	at.on.Store(on)
-	if because := s.tryRedis(ctx, sku, at, on, began); because != nil {
+	if at.on.Swap(on) != on {
+		on.meet(sku)
+	}
+	if wrong := s.unpaired(); wrong != nil {
 		at.missed.Add(1) // it may be sold past Redis
+		return fmt.Errorf("SKU %q: %w", sku, wrong)
+	}
+	if because := s.tryRedis(ctx, sku, at, on, began); because != nil {
+		at.missed.Add(1)
 		return fmt.Errorf("%w: SKU %q: it has not answered for a while: %w", inventory.ErrUnavailable, sku, because)
 	}
+	defer s.shelf.touch(sku, at)
 	patient, cancel := s.patient(ctx)
 	defer cancel()
 	on.circuit.enter(began)
@@ -101,6 +108,7 @@ func (s *Service) failed(ctx context.Context, sku string, at *spot, on *place, b
 // cuts takes note of a SKU's own circuit that has opened.
 func (s *Service) cuts(ctx context.Context, sku string, because error) {
 	s.cutOff.Add(1)
+	s.places.cut.Store(sku, true)
 	s.warn(ctx, sku, "lastunit: Redis does not answer about a SKU: "+s.meanwhile(), "error", because)
 }
 
@@ -122,6 +130,7 @@ func (s *Service) tryRedis(ctx context.Context, sku string, at *spot, on *place,
 	if try {
 		s.tryAgain(&at.circuit, func(ctx context.Context) error { return s.bringToRedis(ctx, sku) }, func(after time.Duration) {
 			s.cutOff.Add(-1)
+			s.places.cut.Delete(sku)
 			s.log.Info("lastunit: Redis answers again about a SKU", "sku", sku, "after", after)
 		})
 	}
@@ -130,6 +139,9 @@ func (s *Service) tryRedis(ctx context.Context, sku string, at *spot, on *place,
 
 // isCut says whether Redis is not to be asked about a SKU at the moment.
 func (s *Service) isCut(sku string) bool {
+	if s.unpaired() != nil {
+		return true
+	}
 	at := s.shelf.spot(sku)
 	if s.cutOff.Load() == 0 || at == nil {
 		return false

@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -55,6 +56,9 @@ func (s *Service) newestOf(ctx context.Context, c order.Counters) int64 {
 func (s *Service) reload(ctx context.Context, sku string, seen int64, because string) error {
 	if s.direct() {
 		return nil
+	}
+	if err := s.unpaired(); err != nil {
+		return fmt.Errorf("rebuild SKU %q: %w", sku, err)
 	}
 	return s.joinedCall(ctx, &s.reloads, sku, func(ctx context.Context) error {
 		c, replaces, begun, err := s.beginEpoch(ctx, sku, seen)
@@ -161,6 +165,7 @@ func (s *Service) bring(ctx context.Context, c order.Counters) {
 	if s.direct() {
 		return
 	}
+	defer s.touch(c.SKU)
 	if s.isCut(c.SKU) {
 		s.misses(c.SKU)
 		return

@@ -15,15 +15,22 @@ import (
 // processes share the work.
 const claimLimit = 8
 
-// Run does the work in the background until its context ends: it compares every
-// SKU's two sides, pushes supplies that did not arrive, rebuilds counters that
-// Redis lost, sweeps deductions that were left behind, ends holds whose time is
+// Run does the work in the background until its context ends: it compares the two sides
+// of the SKUs, pushes supplies that did not arrive, rebuilds counters that Redis lost, sweeps deductions that were left behind, ends holds whose time is
 // over, counts what ConfirmTx and CancelTx have changed, and carries out the
 // orders that another process accepted and did not commit. Then it waits until the
 // bookings in hand and the orders that were accepted are finished and settled, at
 // most Config.Timeout, and returns nil. Stop the callers of Book and Accept
 // before, or it waits for them. What is accepted and not committed by then, another
 // process carries out.
+//
+// A Redis that lost everything, or came back as it was before, is noticed within
+// Config.CheckEvery, and all its SKUs are compared then. So are the SKUs that the process
+// has changed. The others have their turn: 32 in each of 64 partitions every CheckEvery,
+// so that 100,000 SKUs take a minute, and what a dead process left behind in one of
+// them waits as long, unless somebody asks for it. If Postgres and Redis belong to
+// different sales, Run logs that once a minute, and this process does not use Redis: see
+// Check.
 //
 // Run it in every process: they share the work without a leader, each claiming
 // what is due. Errors are logged and tried again: the error that it returns is always nil,
@@ -37,6 +44,8 @@ func (s *Service) Run(ctx context.Context) error {
 		"asking again":     s.askAgain,
 	}
 	if !s.direct() {
+		all["watching Redis"] = s.watch
+		all["comparing what Redis lost"] = s.compareLost
 		all["comparing the two sides"] = s.check
 	}
 	for name, work := range all {
@@ -99,61 +108,127 @@ func (s *Service) finish(ctx context.Context) {
 	}
 }
 
-// check does the background work of all partitions that are due, and says
-// whether any SKU was among them.
+// slice is how many SKUs of a partition have their turn each period: all of them, as
+// long as there are no more, and about 2,000 of all partitions, however many SKUs there are.
+const slice = 32
+
+// check compares the SKUs whose turn it is, of all partitions that are due, and reports
+// whether there were any. Before the first look at the canaries it does nothing.
 func (s *Service) check(ctx context.Context) (checked bool, _ error) {
-	for ctx.Err() == nil {
+	select {
+	case <-s.canaries.known:
+	case <-ctx.Done():
+	}
+	for ctx.Err() == nil && s.canaries.paired.Load() {
 		claimed, err := s.claim(ctx)
 		if err != nil || len(claimed) == 0 {
 			return checked, err
 		}
-		for _, partition := range claimed {
-			n, failed := s.checkPartition(ctx, partition)
-			checked = checked || n > 0
-			err = errors.Join(err, failed)
-		}
-		if err != nil {
+		did, err := s.checkSlices(ctx, claimed)
+		if checked = checked || did; err != nil {
 			return checked, err
 		}
 	}
 	return checked, ctx.Err()
 }
 
-func (s *Service) claim(ctx context.Context) ([]int, error) {
+func (s *Service) claim(ctx context.Context) ([]order.Claimed, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	return s.config.Orders.Claim(ctx, s.config.CheckEvery, claimLimit)
+	return s.config.Orders.Claim(ctx, s.config.CheckEvery, claimLimit, slice)
 }
 
-// checkPartition goes on after a page of which some could not be repaired, as those of
-// a node that does not answer.
-func (s *Service) checkPartition(ctx context.Context, partition int) (checked int, failed error) {
+// checkSlices compares a slice of each partition. Where most of it differs, the rest
+// probably does too, and does not wait for its turn.
+func (s *Service) checkSlices(ctx context.Context, claimed []order.Claimed) (checked bool, failed error) {
+	differing, checked, failed := s.compareSlices(ctx, claimed)
+	for _, partition := range differing {
+		failed = errors.Join(failed, s.checkPartition(ctx, partition))
+	}
+	return checked, failed
+}
+
+// compareSlices compares and repairs, and returns the partitions in whose slice more than
+// half of the SKUs differed.
+func (s *Service) compareSlices(ctx context.Context, claimed []order.Claimed) (differing []int, checked bool, failed error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var page []order.Counters
+	ends := make([]int, len(claimed)) // of each slice in the page
+	for i, c := range claimed {
+		some, err := s.config.Orders.Scan(ctx, c.Partition, c.After, slice)
+		failed = errors.Join(failed, err)
+		page = append(page, some...)
+		ends[i] = len(page)
+	}
+	if len(page) == 0 {
+		return nil, false, failed
+	}
+	differences, stocks, err := s.compareAll(ctx, page)
+	if err != nil {
+		return nil, true, errors.Join(failed, fmt.Errorf("compare the two sides: %w", err))
+	}
+	begin := 0
+	for i, end := range ends {
+		if n := count(differences[begin:end]); 2*n > end-begin && end-begin == slice {
+			differing = append(differing, claimed[i].Partition)
+		}
+		begin = end
+	}
+	if err := s.repairAll(ctx, page, stocks, differences); err != nil {
+		failed = errors.Join(failed, fmt.Errorf("compare the two sides: %w", err))
+	}
+	return differing, true, failed
+}
+
+// count is how many there are of differences that a repair mends.
+func count(differences []Difference) (n int) {
+	for _, difference := range differences {
+		if difference.Kind != "" && difference.Kind != unread {
+			n++
+		}
+	}
+	return n
+}
+
+// checkPartition compares all SKUs of a partition and repairs what differs. It goes on
+// after a page of which some could not be repaired, as those of a node that does not answer.
+func (s *Service) checkPartition(ctx context.Context, partition int) (failed error) {
 	after := ""
 	for {
-		page, err := s.checkSKUs(ctx, partition, after)
+		page, err := s.comparePage(ctx, partition, after)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("compare the two sides: %w", err))
 		}
-		if checked += len(page); len(page) < checkPage {
-			return checked, failed
+		if len(page) < checkPage {
+			return failed
 		}
 		after = page[len(page)-1].SKU
 	}
 }
 
-// checkSKUs compares a page of SKUs and repairs what differs.
-func (s *Service) checkSKUs(ctx context.Context, partition int, after string) ([]order.Counters, error) {
+func (s *Service) comparePage(ctx context.Context, partition int, after string) ([]order.Counters, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	page, err := s.config.Orders.Scan(ctx, partition, after, checkPage)
-	if err != nil || len(page) == 0 {
-		return nil, err
-	}
-	differences, stocks, err := s.compareAll(ctx, page)
 	if err != nil {
 		return nil, err
 	}
-	return page, s.repairAll(ctx, page, stocks, differences)
+	_, err = s.compareAndRepair(ctx, page)
+	return page, err
+}
+
+// compareAndRepair brings SKUs up to date that may be so already, and returns how many
+// were not.
+func (s *Service) compareAndRepair(ctx context.Context, there []order.Counters) (repaired int, _ error) {
+	if len(there) == 0 {
+		return 0, nil
+	}
+	differences, stocks, err := s.compareAll(ctx, there)
+	if err != nil {
+		return 0, err
+	}
+	return count(differences), s.repairAll(ctx, there, stocks, differences)
 }
 
 // repairAll repairs each of the SKUs that differ. What several of them met is told

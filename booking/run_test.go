@@ -230,6 +230,7 @@ func TestBackgroundWorkIsShared(t *testing.T) {
 	t.Parallel()
 	s := embedded(t)
 	looked := &scans{Store: s.orders}
+	plant(t, s)
 	for i := range 20 {
 		_, _, err := s.orders.PutOnSale(t.Context(), order.Item{SKU: fmt.Sprint("sku-", i), Capacity: 1})
 		require.NoError(t, err)

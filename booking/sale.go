@@ -37,6 +37,9 @@ func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
 		}
 	}
 	if err := s.bringAll(ctx, fresh, there); err != nil {
+		for _, c := range counters {
+			s.touch(c.SKU)
+		}
 		s.log.WarnContext(ctx, "lastunit: not all that was put on sale reached Redis; Run brings it",
 			"items", len(items), "error", err)
 	}
@@ -51,13 +54,16 @@ func (s *Service) bringAll(ctx context.Context, fresh, there []order.Counters) e
 	if s.direct() {
 		return nil
 	}
+	if err := s.unpaired(); err != nil {
+		return err
+	}
 	for page := range slices.Chunk(fresh, loadPage) {
 		if err := s.briefly(ctx, func(ctx context.Context) error { return s.loadAll(ctx, page) }); err != nil {
 			return err
 		}
 	}
 	for page := range slices.Chunk(there, loadPage) {
-		if err := s.briefly(ctx, func(ctx context.Context) error { return s.compareAndRepair(ctx, page) }); err != nil {
+		if err := s.briefly(ctx, func(ctx context.Context) (err error) { _, err = s.compareAndRepair(ctx, page); return err }); err != nil {
 			return err
 		}
 	}
@@ -77,15 +83,6 @@ func (s *Service) loadAll(ctx context.Context, fresh []order.Counters) error {
 		s.shelf.observeLoaded(c)
 	}
 	return nil
-}
-
-// compareAndRepair brings SKUs up to date that may be so already.
-func (s *Service) compareAndRepair(ctx context.Context, there []order.Counters) error {
-	differences, stocks, err := s.compareAll(ctx, there)
-	if err != nil {
-		return err
-	}
-	return s.repairAll(ctx, there, stocks, differences)
 }
 
 // SetCapacity changes how many units there are of a SKU. When it returns,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"math/rand/v2"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -55,9 +56,11 @@ type Config struct {
 	// worse. Defaults to 5 seconds.
 	SweepAfter time.Duration
 
-	// CheckEvery is how often Run compares each SKU's two sides, in all
-	// processes together. Holds are looked at four times as often, so that their
-	// units are back within a second. Defaults to 1 second.
+	// CheckEvery is the period of Run's comparisons. Each period, a process looks at
+	// every server of Redis for a loss, and compares the two sides of up to 2,000 SKUs
+	// that it has changed there; all processes together compare about 2,000 more, in
+	// turn. Holds are looked at four times as often, so that their units are back
+	// within a second. Defaults to 1 second.
 	CheckEvery time.Duration
 
 	// SoldOutFor is for how long, at most, this process says "sold out" from
@@ -128,6 +131,10 @@ type Service struct {
 	postgres circuit      // of the way there
 	places   places       // where Redis is, with the circuits of the way there; see spot too
 	cutOff   atomic.Int64 // places, and SKUs, whose circuit is open
+
+	canaries   canaries
+	lost       lost
+	mispairing atomic.Pointer[pairError] // nil unless this process must not use Redis
 
 	warned sync.Map // of *warning, by message
 
@@ -205,6 +212,9 @@ func New(config Config) (*Service, error) {
 	}
 	locator, _ := config.Inventory.(inventory.Locator)
 	s := &Service{config: config, places: places{locator: locator, one: newPlace("")}, log: config.Logger, joins: newJoins(), names: newNames(), asking: make(chan struct{}, maxAsking)}
+	s.canaries.watcher, s.canaries.seen = rand.IntN(inventory.Watchers), make(map[string]inventory.Canary)
+	s.canaries.known = make(chan struct{})
+	s.lost.passes, s.lost.wake = make(map[string]*pass), make(chan struct{}, 1)
 	for lane := range s.commits {
 		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
 	}

@@ -16,6 +16,7 @@ import (
 type shelf struct {
 	skus    sync.Map     // of *spot, by SKU
 	filters atomic.Int64 // bytes of all of them
+	touched touched
 }
 
 // spot is a SKU's place on the shelf.
@@ -32,6 +33,7 @@ type spot struct {
 	// it was brought one.
 	missed, caughtUp atomic.Int64
 
+	touched  atomic.Bool // it is among shelf.touched
 	learning atomic.Bool // somebody finds out whether it is sold out
 	orderIDs orderIDs    // of who is learning
 

@@ -39,6 +39,21 @@ func (s stores) wipe(t testing.TB) {
 	require.NoError(t, s.client.Del(context.Background(), keys...).Err())
 }
 
+// plant plants the canaries, as if all SKUs had been compared since.
+func plant(t testing.TB, s stores) {
+	t.Helper()
+	pairing, err := s.orders.Paired(t.Context())
+	require.NoError(t, err)
+	for range 2 {
+		canaries, err := s.inventory.Canaries(t.Context(), pairing.Store, 0)
+		require.NoError(t, err)
+		for _, c := range canaries {
+			c.Whole = c.Store == pairing.Store
+			require.NoError(t, s.inventory.Plant(t.Context(), pairing.Store, c))
+		}
+	}
+}
+
 // at makes the stores of a test from its servers.
 func at(t testing.TB, client *redis.Client, orders order.Store) stores {
 	prefix := "test-" + rand.Text()

@@ -198,12 +198,18 @@ func checkScan(partition int, after string, limit int) error {
 	return checkLimit(limit)
 }
 
-func checkClaim(period time.Duration, limit int) error {
+func checkClaim(period time.Duration, limit, slice int) error {
 	if period <= 0 {
 		return &inventory.InvalidError{Field: "period", Reason: fmt.Sprintf("is %v, want more than 0", period)}
 	}
+	if slice < 1 || slice > maxSlice {
+		return &inventory.InvalidError{Field: "slice", Reason: fmt.Sprintf("is %d, want 1 to %d", slice, maxSlice)}
+	}
 	return checkLimit(limit)
 }
+
+// maxSlice bounds the SKUs of a slice, far beyond what one is good for.
+const maxSlice = 1_000_000
 
 func checkCustomerLimit(limit int64) error {
 	if limit < 0 || limit > inventory.MaxQuantity {

@@ -34,7 +34,7 @@
 //
 //	GRANT USAGE ON SCHEMA lastunit TO shop;
 //	GRANT SELECT ON lastunit.migrations TO shop; -- if it calls Migrate, to see that it is done
-//	GRANT SELECT, UPDATE (ledger) ON lastunit.store TO shop;
+//	GRANT SELECT, UPDATE (ledger), UPDATE (inventory) ON lastunit.store TO shop;
 //	GRANT SELECT, INSERT, UPDATE ON lastunit.skus, lastunit.orders TO shop;
 //	GRANT SELECT, INSERT ON lastunit.adjustments, lastunit.movement_batches TO shop;
 //	GRANT SELECT, UPDATE ON lastunit.feed TO shop;

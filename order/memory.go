@@ -33,6 +33,8 @@ type Memory struct {
 	movements   []Movement        // of all SKUs, in the order in which things happened
 	feed        [Partitions][]int // where those of each partition are in movements, by their positions
 	claimed     [Partitions]time.Time
+	positions   [Partitions]string // see Claimed.After
+	inventory   string             // see Pairing
 }
 
 // memorySKU is a SKU: its counters, without the moment, and where its movements
@@ -174,9 +176,9 @@ func (m *Memory) Orders(ctx context.Context, query Query) (Page, error) {
 	return query.page(records), nil
 }
 
-// Claim implements Store.
-func (m *Memory) Claim(ctx context.Context, period time.Duration, limit int) ([]int, error) {
-	if err := checkClaim(period, limit); err != nil {
+// Claim implements Store. It looks at every SKU.
+func (m *Memory) Claim(ctx context.Context, period time.Duration, limit, slice int) ([]Claimed, error) {
+	if err := checkClaim(period, limit, slice); err != nil {
 		return nil, err
 	}
 	if err := m.enter(ctx); err != nil {
@@ -193,10 +195,51 @@ func (m *Memory) Claim(ctx context.Context, period time.Duration, limit int) ([]
 	// Those that were left the longest come first, so that a small limit starves nobody.
 	slices.SortStableFunc(due, func(a, b int) int { return m.claimed[a].Compare(m.claimed[b]) })
 	due = due[:min(limit, len(due))]
+	skus := make(map[int][]string, len(due)) // after the position
 	for _, p := range due {
 		m.claimed[p] = now
+		skus[p] = nil
 	}
-	return due, nil
+	for sku := range m.skus {
+		p := partitionOf(sku)
+		if after, is := skus[p]; is && sku > m.positions[p] {
+			skus[p] = append(after, sku)
+		}
+	}
+	claimed := make([]Claimed, len(due))
+	for i, p := range due {
+		claimed[i] = Claimed{p, m.positions[p]}
+		m.positions[p] = ""
+		if after := skus[p]; len(after) > slice {
+			slices.Sort(after)
+			m.positions[p] = after[slice-1]
+		}
+	}
+	return claimed, nil
+}
+
+// Paired implements Store.
+func (m *Memory) Paired(ctx context.Context) (Pairing, error) {
+	if err := m.enter(ctx); err != nil {
+		return Pairing{}, err
+	}
+	defer m.mu.Unlock()
+	return Pairing{m.id, m.inventory}, nil
+}
+
+// Pair implements Store.
+func (m *Memory) Pair(ctx context.Context, seen, name string) (Pairing, error) {
+	if err := inventory.CheckID("inventory", name); err != nil {
+		return Pairing{}, err
+	}
+	if err := m.enter(ctx); err != nil {
+		return Pairing{}, err
+	}
+	defer m.mu.Unlock()
+	if m.inventory == seen {
+		m.inventory = name
+	}
+	return Pairing{m.id, m.inventory}, nil
 }
 
 // Tally implements Store.

@@ -142,7 +142,7 @@ func TestNotMigrated(t *testing.T) {
 			"Counters":   func() error { _, err := store.Counters(ctx, "floor"); return err },
 			"Scan":       func() error { _, err := store.Scan(ctx, order.AllPartitions, "", 1); return err },
 			"BeginEpoch": func() error { _, _, err := store.BeginEpoch(ctx, "floor", 1); return err },
-			"Claim":      func() error { _, err := store.Claim(ctx, time.Second, 1); return err },
+			"Claim":      func() error { _, err := store.Claim(ctx, time.Second, 1, 1); return err },
 			"TallyAll":   func() error { _, err := store.TallyAll(ctx); return err },
 			"Recount":    func() error { _, err := store.Recount(ctx, "floor"); return err },
 		} {

@@ -216,6 +216,7 @@ func (p *Postgres) Scan(ctx context.Context, partition int, after string, limit 
 		where, arguments = " where s.sku > $1 and s.partition = $3 order by s.sku limit $2", append(arguments, partition)
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) {
+		queueNoScan(batch) // it may be planned while the SKUs are few
 		batch.Queue(selectCounters+where, arguments...).Query(intoCounters(&counters))
 	})
 	return counters, err

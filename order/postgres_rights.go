@@ -45,6 +45,7 @@ var rights = []right{
 	{"USAGE", "", ""},
 	{"SELECT", "store", ""},
 	{"UPDATE", "store", "ledger"},
+	{"UPDATE", "store", "inventory"},
 	{"SELECT", "skus", ""},
 	{"INSERT", "skus", ""},
 	{"UPDATE", "skus", ""},
@@ -173,9 +174,13 @@ func (p *Postgres) checkBuild(ctx context.Context, files []migration) (found inv
 		found = append(found, d.finding())
 	}
 	if version := versionOf(rows); version < len(files) {
-		found = append(found, notMigratedFinding("schema version", fmt.Sprintf("%d, want %d", version, len(files)))...)
+		found = append(found, oldSchema(version, files)...)
 	}
 	return found, nil
+}
+
+func oldSchema(version int, files []migration) inventory.Findings {
+	return notMigratedFinding("schema version", fmt.Sprintf("%d, want %d", version, len(files)))
 }
 
 // finding is the difference as Check reports it.
@@ -203,7 +208,9 @@ func (p *Postgres) missing(ctx context.Context, what string, files []migration) 
 		}
 	}
 	switch {
-	case err != nil || version < len(files):
+	case err != nil || version == 0:
+	case version < len(files):
+		return oldSchema(version, files)
 	case version > len(files):
 		found[0] = newer("schema version", version, len(files)).finding()
 	default:

@@ -122,7 +122,7 @@ type Store interface {
 
 	// Scan returns the Counters of up to limit SKUs of a partition that sort
 	// after a SKU: page by page, all of them. Partition AllPartitions is all.
-	// A limit is at least 1, here and in Claim.
+	// A limit is at least 1, here and in Claim, and so is a slice.
 	Scan(ctx context.Context, partition int, after string, limit int) ([]Counters, error)
 
 	// BeginEpoch moves a SKU to a new epoch if its epoch is the one that was
@@ -140,7 +140,19 @@ type Store interface {
 	// those first that were left the longest. Who claims one does its background
 	// work; if it dies on the way, somebody else does after the period. It is
 	// meant for all processes at once: no two claim the same one within it.
-	Claim(ctx context.Context, period time.Duration, limit int) ([]int, error)
+	//
+	// With each comes a slice of its SKUs, of up to so many: those whose turn it is to be
+	// compared. Claims of a partition, by whichever process, go through its SKUs in their
+	// order, and begin again after the last one.
+	Claim(ctx context.Context, period time.Duration, limit, slice int) ([]Claimed, error)
+
+	// Paired returns the name of the store, and of the inventory that it was paired with.
+	Paired(ctx context.Context) (Pairing, error)
+
+	// Pair records the name of the inventory that the store is used with, 1 to
+	// inventory.MaxIDBytes bytes, in the place of the one that was seen; empty for none.
+	// If another one is on record by now, that stays. It returns what is on record then.
+	Pair(ctx context.Context, seen, inventory string) (Pairing, error)
 
 	// Tally adds up orders and movements, as of one moment, for each of the
 	// SKUs, sorted, without those that are unknown; none for no SKUs. It reads
@@ -173,6 +185,19 @@ type Store interface {
 	// store has it on. Switched on again, it writes for each SKU what makes the
 	// sums right. It locks every SKU for a moment.
 	SetLedger(ctx context.Context, on bool) error
+}
+
+// Claimed is a partition whose background work is the claimer's.
+type Claimed struct {
+	Partition int
+	After     string // the slice of SKUs begins after this one, in the order of Scan; empty for the first
+}
+
+// Pairing names a store and the inventory that it is used with. A store that two of
+// them load, or an inventory that two stores use, is rebuilt from both sides again and again.
+type Pairing struct {
+	Store     string // as in Counters.Store
+	Inventory string // empty if none is on record yet
 }
 
 // TxStore is a Store that changes orders inside its user's own transactions, so

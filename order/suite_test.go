@@ -181,7 +181,7 @@ func useAll(store order.Store, of order.Counters, n int64) error {
 	if _, _, err := store.Feed(ctx, order.Cursor{}, 1); err != nil {
 		return err
 	}
-	_, err := store.Claim(ctx, 1, 1)
+	_, err := store.Claim(ctx, 1, 1, 1)
 	return err
 }
 

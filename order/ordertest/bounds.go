@@ -393,11 +393,13 @@ var boundsTests = []test{
 		for _, limit := range []int{0, -1, math.MinInt} {
 			_, err := s.store.Scan(s.ctx, order.AllPartitions, "", limit)
 			s.invalid(err, limit)
-			_, err = s.store.Claim(s.ctx, time.Second, limit)
+			_, err = s.store.Claim(s.ctx, time.Second, limit, 1)
+			s.invalid(err, limit)
+			_, err = s.store.Claim(s.ctx, time.Second, 1, limit)
 			s.invalid(err, limit)
 		}
 		for _, period := range []time.Duration{0, -time.Second} {
-			_, err := s.store.Claim(s.ctx, period, 1)
+			_, err := s.store.Claim(s.ctx, period, 1, 1)
 			s.invalid(err, period)
 		}
 	}},
@@ -469,7 +471,9 @@ func (s *shop) calls(ctx context.Context, sku string, c order.Commit) map[string
 		"Counters":   func() error { _, err := s.store.Counters(ctx, sku); return err },
 		"Scan":       func() error { _, err := s.store.Scan(ctx, order.AllPartitions, "", 1); return err },
 		"BeginEpoch": func() error { _, _, err := s.store.BeginEpoch(ctx, sku, c.Deductions[0].Epoch); return err },
-		"Claim":      func() error { _, err := s.store.Claim(ctx, time.Hour, order.Partitions); return err },
+		"Claim":      func() error { _, err := s.store.Claim(ctx, time.Hour, order.Partitions, 1); return err },
+		"Paired":     func() error { _, err := s.store.Paired(ctx); return err },
+		"Pair":       func() error { _, err := s.store.Pair(ctx, "", s.name); return err },
 		"Tally":      func() error { _, err := s.store.Tally(ctx, sku); return err },
 		"TallyAll":   func() error { _, err := s.store.TallyAll(ctx); return err },
 		"Recount":    func() error { _, err := s.store.Recount(ctx, sku); return err },

@@ -220,13 +220,14 @@ var backgroundTests = []test{
 			callers.Go(func() {
 				for !done() && assert.True(s.t, time.Now().Before(deadline), "who claims one and dies keeps it for ever") {
 					from := time.Now()
-					partitions, err := s.store.Claim(s.ctx, period, limit)
-					if !assert.NoError(s.t, err) || !assert.LessOrEqual(s.t, len(partitions), limit) {
+					claimed, err := s.store.Claim(s.ctx, period, limit, 1)
+					if !assert.NoError(s.t, err) || !assert.LessOrEqual(s.t, len(claimed), limit) {
 						return
 					}
 					to := time.Now()
 					mu.Lock()
-					for _, p := range partitions {
+					for _, c := range claimed {
+						p := c.Partition
 						if assert.True(s.t, p >= 0 && p < order.Partitions, "partition %d", p) {
 							claims[p] = append(claims[p], claim{from, to})
 						}
@@ -246,15 +247,82 @@ var backgroundTests = []test{
 	{"a small limit starves nobody", func(s *shop) {
 		seen := make(map[int]bool)
 		s.Eventually(func() bool {
-			partitions, err := s.store.Claim(s.ctx, time.Microsecond, 1)
+			claimed, err := s.store.Claim(s.ctx, time.Microsecond, 1, 1)
 			assert.NoError(s.t, err)
-			for _, p := range partitions {
-				seen[p] = true
+			for _, c := range claimed {
+				seen[c.Partition] = true
 			}
 			return len(seen) == order.Partitions
 		}, patience, 50*time.Microsecond)
 	}},
+	{"claims go through the SKUs in turn", func(s *shop) {
+		var items []order.Item
+		turn := make(map[string]bool)
+		for i := range 3 * order.Partitions {
+			items = append(items, order.Item{SKU: s.name + fmt.Sprint(i), Capacity: 1})
+			turn[items[i].SKU] = true
+		}
+		counters, _, err := s.store.PutOnSale(s.ctx, items...)
+		s.NoError(err)
+		s.own(counters...)
+		after := make(map[int]string)
+		s.until("each SKU has its turn", func() bool {
+			claimed, err := s.store.Claim(s.ctx, time.Microsecond, order.Partitions, 2)
+			s.NoError(err)
+			for _, c := range claimed {
+				// A slice begins where the one before it ended, or at the first SKU.
+				s.True(c.After == "" || after[c.Partition] <= c.After, "%q after %q", c.After, after[c.Partition])
+				after[c.Partition] = c.After
+				slice, err := s.store.Scan(s.ctx, c.Partition, c.After, 2)
+				s.NoError(err)
+				for _, c := range slice {
+					delete(turn, c.SKU)
+				}
+			}
+			return len(turn) == 0
+		})
+	}},
+	{"a partition of one slice is claimed as a whole each time", func(s *shop) {
+		s.sku("a", 1)
+		for round := range 2 { // others may have claimed smaller slices before
+			claimed := make(map[int]bool)
+			s.until("each is claimed", func() bool {
+				some, err := s.store.Claim(s.ctx, time.Microsecond, order.Partitions, everything)
+				s.NoError(err)
+				for _, c := range some {
+					claimed[c.Partition] = true
+					s.True(round == 0 || c.After == "", "%q", c.After)
+				}
+				return len(claimed) == order.Partitions
+			})
+		}
+	}},
+	{"pairing", func(s *shop) {
+		sku := s.sku("a", 1)
+		was, err := s.store.Paired(s.ctx)
+		s.NoError(err)
+		s.Equal(s.counters(sku).Store, was.Store)
+		now := order.Pairing{Store: was.Store, Inventory: s.name}
+		for _, seen := range []string{was.Inventory, was.Inventory, s.name + "another"} { // only the first does anything
+			paired, err := s.store.Pair(s.ctx, seen, s.name)
+			s.NoError(err)
+			s.Equal(now, paired)
+		}
+		paired, err := s.store.Pair(s.ctx, s.name+"another", s.name+"other")
+		s.NoError(err)
+		s.Equal(now, paired, "another one is on record")
+		paired, err = s.store.Paired(s.ctx)
+		s.NoError(err)
+		s.Equal(now, paired)
+		for _, name := range []string{"", "\x00", strings.Repeat("x", inventory.MaxIDBytes+1)} {
+			_, err = s.store.Pair(s.ctx, s.name, name)
+			s.invalid(err, name)
+		}
+	}},
 }
+
+// everything is a slice of all SKUs.
+const everything = 1_000_000
 
 // stillTallies are tallies without the moment at which they were made.
 func stillTallies(tallies []order.Tally) []order.Tally {

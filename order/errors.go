@@ -146,8 +146,8 @@ func (e *HoldExpiredError) Unwrap() error { return ErrHoldExpired }
 
 // NewStockError is the inventory.ErrSoldOut of an order, given its Units, which of
 // them was refused, how many are left of that one, and the Counters of the SKUs,
-// sorted by SKU. By these it names the other
-// units that fall short. It is for implementers of a Store.
+// sorted by SKU. By these it names the other units that fall short. It is for
+// implementers of a Store.
 func NewStockError(units []Line, refused int, left int64, counters []Counters) *inventory.StockError {
 	err := shortOf(units[refused], left)
 	for i, unit := range units {

@@ -72,7 +72,8 @@ var poolTests = []test{
 
 		// It is fixed, as draws are.
 		for _, other := range []order.Item{
-			{SKU: hall, Capacity: 10}, {SKU: stage, Capacity: 10, Draws: []order.Line{line(wood, 3)}},
+			{SKU: hall, Capacity: 10},
+			{SKU: stage, Capacity: 10, Draws: []order.Line{line(wood, 3)}},
 			{SKU: seat, Capacity: 10, PoolOnly: true, Draws: []order.Line{line(hall, 1), line(stage, 1)}},
 		} {
 			_, _, err := s.put(other)

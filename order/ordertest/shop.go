@@ -312,7 +312,7 @@ func (s *shop) checkOutcome(c order.Commit, outcome order.Outcome) {
 		s.GreaterOrEqual(outcome.Left, int64(0))
 		var short *inventory.StockError
 		s.ErrorAs(outcome.Err, &short)
-		s.Equal(refused(), order.Line{SKU: short.SKU, Quantity: short.Requested})
+		s.Equal(order.Line{SKU: short.SKU, Quantity: short.Requested}, refused())
 		s.Equal(outcome.Left, short.Available)
 	case order.VerdictReopening:
 		s.NotEmpty(refused().SKU)

@@ -95,6 +95,9 @@ func (a *attempt) ask(ctx context.Context, u int, r refusal) (meaning, error) {
 func (a *attempt) refusedToo(u int, r refusal, found looked, used int64) error {
 	unit := a.units[u]
 	c := found.counters[unit.SKU]
+	if c.Retired() {
+		return &order.SKUError{SKU: unit.SKU, Err: order.ErrRetired}
+	}
 	if err := c.Terms.At(unit.SKU, c.At); err != nil {
 		a.rivalled = a.rivalled || r.window == nil || r.window.Unsettled > 0
 		return err

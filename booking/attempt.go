@@ -135,7 +135,7 @@ func (a *attempt) run(ctx context.Context) (order.Order, error) {
 		case order.VerdictUnknown:
 			return a.refuse(ctx, &order.SKUError{SKU: a.units[outcome.Unit].SKU, Err: order.ErrUnknownSKU})
 		case order.VerdictClosed, order.VerdictLimited:
-			a.rivalled = true
+			a.rivalled = !errors.Is(outcome.Err, order.ErrRetired) // no other try is ever committed
 			return a.refuse(ctx, outcome.Err)
 		default:
 			return a.refuse(ctx, outcome.Err)
@@ -368,6 +368,9 @@ func (s *Service) pushOf(ctx context.Context, deductions []inventory.Deduction) 
 	slices.Sort(skus)
 	counters, err := s.config.Orders.Counters(ctx, slices.Compact(skus)...)
 	for _, c := range counters {
+		if c.Retired() {
+			continue
+		}
 		err = errors.Join(err, s.config.Inventory.Push(ctx, c.Supply()))
 	}
 	return err

@@ -129,6 +129,9 @@ const settlesAtOnce = 32
 // settle tells Redis what Postgres decided about a SKU.
 func (s *Service) settle(ctx context.Context, at *settlement) {
 	sku := at.counters.SKU
+	if at.counters.Retired() {
+		return // its counters are void, and are being removed
+	}
 	defer s.touch(sku)
 	if s.isCut(sku) {
 		s.misses(sku)
@@ -142,7 +145,7 @@ func (s *Service) settle(ctx context.Context, at *settlement) {
 	} else if err = s.config.Inventory.Settle(ctx, at.counters.Supply(), at.consumed...); errors.Is(err, inventory.ErrNotLoaded) {
 		err = s.reload(ctx, sku, at.counters.Epoch, err.Error())
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, order.ErrRetired) {
 		if at.push {
 			s.misses(sku)
 		}

@@ -57,6 +57,7 @@ func (r Request) order() (order.Order, error) {
 //	                              a refusal: not sold at the moment (*inventory.WindowError)
 //	order.ErrUnknownSKU           a refusal: never put on sale (*order.SKUError)
 //	order.ErrPoolOnly             a refusal: it can only be drawn on by other SKUs (*order.SKUError)
+//	order.ErrRetired              a refusal: retired, and sold never again (*order.SKUError); also inventory.ErrClosed
 //	order.ErrIdempotencyConflict  the ID was used for another customer or other lines, or for a hold
 //	order.ErrCancelled            the order was cancelled; it comes beside the error
 //	order.ErrRefused              the order had been accepted, by Accept, and was refused since, for good

@@ -265,7 +265,7 @@ func (e *acceptance) findUnit(ctx context.Context, unit order.Line) (inventory.D
 		switch {
 		case errors.As(err, &reopening):
 			wait = reopening.Wait
-		case !errors.Is(err, inventory.ErrNotLoaded) || time.Since(began) >= e.s.config.Timeout/4:
+		case !errors.Is(err, inventory.ErrNotLoaded) || k.retired || time.Since(began) >= e.s.config.Timeout/4:
 			return d, err
 		}
 		if !pause(ctx, wait) {

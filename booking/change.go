@@ -36,8 +36,9 @@ func (s *Service) Extend(ctx context.Context, id string, ttl time.Duration) (ord
 // Reclaim confirms an order whose hold has expired, if its units are still left
 // and its customer's limit allows it, whether or not the sale is open: it is for
 // the payment that came too late. A held order is confirmed, whatever the time. It
-// fails with inventory.ErrSoldOut, inventory.ErrLimitExceeded, order.ErrCancelled,
-// each with the order beside it, order.ErrNotFound and order.ErrBusy.
+// fails with inventory.ErrSoldOut, inventory.ErrLimitExceeded, order.ErrRetired,
+// order.ErrPurged, order.ErrCancelled, each with the order beside it, order.ErrNotFound
+// and order.ErrBusy.
 func (s *Service) Reclaim(ctx context.Context, id string) (order.Order, error) {
 	return s.change(ctx, order.Change{ID: id, Action: order.Reclaim})
 }

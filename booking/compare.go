@@ -22,6 +22,7 @@ const (
 	KindTerms     Kind = "terms"     // version, the same on both sides: Redis has terms that were never those of it; rebuild
 	KindLost      Kind = "lost"      // units: Redis took less than Postgres admitted; rebuild
 	KindStuck     Kind = "stuck"     // units: Redis settled more than Postgres admitted; rebuild
+	KindRetired   Kind = "retired"   // epoch: Redis still has counters of a retired SKU; remove them
 	KindUnsettled Kind = "unsettled" // units: Redis has deductions that are neither settled nor restored; sweep
 	KindAllocated Kind = "allocated" // units: Postgres's counter is not the sum of its orders; recount
 	KindUncounted Kind = "uncounted" // units: of orders that were cancelled by CancelTx and not counted yet; count
@@ -80,6 +81,11 @@ func compare(before order.Counters, stock inventory.Stock, after order.Counters)
 		return Difference{SKU: before.SKU, Kind: kind, Redis: redis, Postgres: postgres}
 	}
 	switch {
+	case before.Retired() || after.Retired():
+		if isLeft(before, stock) {
+			return differ(KindRetired, stock.Epoch, after.Epoch)
+		}
+		return Difference{}
 	case stock.Why == inventory.WhyMissing:
 		return differ(KindMissing, 0, before.Epoch)
 	case stock.Why == inventory.WhyFormat:

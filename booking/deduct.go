@@ -81,6 +81,9 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 		if err != nil {
 			return nil, err
 		}
+		if k.retired {
+			return a.retired(ctx, unit.SKU)
+		}
 		var d inventory.Deduction
 		err = a.s.askRedis(ctx, unit.SKU, func(ctx context.Context) (err error) {
 			d, err = a.s.config.Inventory.Deduct(ctx, a.requestOf(unit, k, cleared))
@@ -114,7 +117,7 @@ func (a *attempt) deductUnit(ctx context.Context, u int) (*order.Outcome, error)
 				lookedAt, looks = k.Epoch, 0
 			}
 			if looks++; k.loaded || looks > maxLooks {
-				if err := a.s.reload(ctx, unit.SKU, k.Epoch, err.Error()); err != nil {
+				if err := a.s.reload(ctx, unit.SKU, k.Epoch, err.Error()); err != nil && !errors.Is(err, order.ErrRetired) {
 					return nil, err
 				}
 				renewed = true

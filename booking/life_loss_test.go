@@ -199,6 +199,13 @@ func (l *memoryLoss) Stock(ctx context.Context, skus ...string) ([]inventory.Sto
 	return all, nil
 }
 
+// Remove implements inventory.InventoryRepository.
+func (l *memoryLoss) Remove(ctx context.Context, store, sku string, epoch int64) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of(sku).memory.Remove(ctx, store, sku, epoch)
+}
+
 // redisLoss is an inventory in Redis that can lose what it holds.
 type redisLoss struct {
 	inventory.InventoryRepository

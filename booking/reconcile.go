@@ -227,6 +227,8 @@ func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.
 	switch difference.Kind {
 	case unread:
 		return stock.Err
+	case KindRetired:
+		return s.removeRetired(ctx, c, false)
 	case "":
 		if stock.Unsettled == 0 {
 			return nil

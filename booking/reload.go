@@ -16,7 +16,7 @@ import (
 // knows. It is safe at any time, under full load too: deductions of the old
 // epoch that are on their way to Postgres are told to deduct again. The library
 // does it by itself where it notices a loss. Without an Inventory there is nothing
-// to do. It fails with order.ErrUnknownSKU.
+// to do. It fails with order.ErrUnknownSKU and order.ErrRetired.
 func (s *Service) Rebuild(ctx context.Context, sku string) error {
 	if err := inventory.CheckID("sku", sku); err != nil {
 		return err
@@ -68,6 +68,9 @@ func (s *Service) reload(ctx context.Context, sku string, seen int64, because st
 		s.shelf.retract(replaces, c)
 		if !begun {
 			s.shelf.observeCounters(c)
+			if c.Retired() {
+				return &order.SKUError{SKU: sku, Err: order.ErrRetired}
+			}
 			return nil
 		}
 		if known, _ := s.shelf.get(sku); c.Version > 2 || known.loaded { // else it was only just put on sale
@@ -162,7 +165,7 @@ const bringPatience = time.Second
 // there is nothing to push to. What fails now is made good by Run.
 func (s *Service) bring(ctx context.Context, c order.Counters) {
 	s.shelf.observeCounters(c)
-	if s.direct() {
+	if s.direct() || c.Retired() {
 		return
 	}
 	defer s.touch(c.SKU)
@@ -179,6 +182,9 @@ func (s *Service) bring(ctx context.Context, c order.Counters) {
 
 // push pushes a supply, and reloads where there is nothing to push to.
 func (s *Service) push(ctx context.Context, c order.Counters) error {
+	if c.Retired() {
+		return nil
+	}
 	err := s.config.Inventory.Push(ctx, c.Supply())
 	if errors.Is(err, inventory.ErrNotLoaded) {
 		err = s.reload(ctx, c.SKU, c.Epoch, err.Error())

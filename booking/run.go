@@ -239,5 +239,5 @@ func (s *Service) repairAll(ctx context.Context, counters []order.Counters, stoc
 			failed = errors.Join(failed, err)
 		}
 	}
-	return failed
+	return errors.Join(failed, s.noteRemoved(ctx, counters, stocks))
 }

@@ -15,7 +15,8 @@ import (
 // their units, or do as soon as Redis can be reached. A SKU that is there as the
 // item says is no error; otherwise it is order.ErrAlreadyOnSale, and then no item of
 // the call is made, the new ones neither. A pool that is not there is
-// order.ErrUnknownSKU.
+// order.ErrUnknownSKU. A SKU that was retired, or a new one that draws on such a pool, is
+// order.ErrRetired.
 func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
 	if err := sendable(ctx); err != nil {
 		return err
@@ -156,7 +157,7 @@ func (s *Service) Pause(ctx context.Context, sku string) error {
 	return s.setPaused(ctx, sku, true)
 }
 
-// Resume goes on selling a SKU. It fails with order.ErrUnknownSKU.
+// Resume goes on selling a SKU. It fails with order.ErrUnknownSKU and order.ErrRetired.
 func (s *Service) Resume(ctx context.Context, sku string) error {
 	return s.setPaused(ctx, sku, false)
 }

@@ -50,15 +50,16 @@ type life struct {
 	seq    *atomic.Int64
 
 	poolOnly bool // it can't be ordered; that never changes
+	retired  bool // the SKU is sold never again
 }
 
 type known struct {
 	store string
 	inventory.Watermark
-	loaded bool
-	draws  []order.Line
-
+	loaded   bool
+	retired  bool
 	poolOnly bool
+	draws    []order.Line
 }
 
 // spot is the place of a SKU that this process has met; nil if it has not.
@@ -78,7 +79,7 @@ func (s *shelf) get(sku string) (known, bool) {
 	l := at.now.Load()
 	return known{
 		store: l.store, Watermark: inventory.Watermark{Epoch: l.epoch, Seq: l.seq.Load()},
-		loaded: l.loaded, draws: l.draws, poolOnly: l.poolOnly,
+		loaded: l.loaded, retired: l.retired, draws: l.draws, poolOnly: l.poolOnly,
 	}, true
 }
 
@@ -123,7 +124,8 @@ func (at *spot) observe(seen known) {
 // covers says that what was seen is nothing new but for the seq.
 func (l *life) covers(seen known) bool {
 	return l.store == seen.store &&
-		(l.epoch > seen.Epoch || l.epoch == seen.Epoch && (l.loaded || !seen.loaded) && (l.draws != nil || seen.draws == nil) && (l.poolOnly || !seen.poolOnly))
+		(l.epoch > seen.Epoch || l.epoch == seen.Epoch && (l.loaded || !seen.loaded) && (l.draws != nil || seen.draws == nil) && (l.poolOnly || !seen.poolOnly) &&
+			(l.retired || !seen.retired))
 }
 
 // is reports whether it is the life of an epoch of a store.
@@ -132,7 +134,7 @@ func (l *life) is(store string, epoch int64) bool { return l.store == store && l
 // next is the life with what was seen: another one, or the same with more known
 // about it.
 func (l *life) next(seen known) *life {
-	next := &life{store: seen.store, epoch: seen.Epoch, loaded: seen.loaded, draws: seen.draws, seq: new(atomic.Int64), poolOnly: seen.poolOnly}
+	next := &life{store: seen.store, epoch: seen.Epoch, loaded: seen.loaded, retired: seen.retired, draws: seen.draws, seq: new(atomic.Int64), poolOnly: seen.poolOnly}
 	if l == nil || l.store != seen.store {
 		return next
 	}
@@ -140,6 +142,7 @@ func (l *life) next(seen known) *life {
 		next.draws = l.draws
 	}
 	next.poolOnly = next.poolOnly || l.poolOnly
+	next.retired = next.retired || l.retired
 	if l.epoch == seen.Epoch {
 		next.loaded = next.loaded || l.loaded
 		next.seq = l.seq
@@ -192,7 +195,7 @@ func (s *shelf) observeLoaded(c order.Counters) {
 }
 
 func knownOf(c order.Counters) known {
-	return known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, draws: c.Draws, poolOnly: c.PoolOnly}
+	return known{store: c.Store, Watermark: inventory.Watermark{Epoch: c.Epoch, Seq: c.TopSeq}, retired: c.Retired(), draws: c.Draws, poolOnly: c.PoolOnly}
 }
 
 // observeDeduction takes note of a deduction of the epoch that Postgres has, as far as it is

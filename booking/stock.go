@@ -20,7 +20,7 @@ type Stock struct {
 
 	// Available is how many units are left to be booked now, also by what the
 	// SKU's pools have left: by all customers together, whatever one of them may
-	// have. Never negative. Where the sale is not open, it is what there would be.
+	// have. Never negative. Where the sale is not open, it is what there would be; of a retired SKU, 0.
 	Available int64 `json:"available"`
 
 	// Of the SKU itself: its pools have terms of their own.
@@ -28,6 +28,8 @@ type Stock struct {
 	OpensAt       time.Time `json:"opens_at,omitzero"`        // zero for no such moment
 	ClosesAt      time.Time `json:"closes_at,omitzero"`       // zero for no such moment
 	Paused        bool      `json:"paused"`
+
+	RetiredAt time.Time `json:"retired_at,omitzero"` // since when nothing is sold any more, for good; zero if it is
 
 	Draws    []order.Line `json:"draws,omitempty"`     // what one unit takes of pools, those of pools included
 	PoolOnly bool         `json:"pool_only,omitempty"` // it can only be drawn on, not ordered
@@ -60,7 +62,12 @@ func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
 		return nil, err
 	}
 	inFlight := s.inFlight(ctx, counters)
-	available := func(sku string) int64 { return max(0, counters[sku].Left()-inFlight[sku]) }
+	available := func(sku string) int64 {
+		if counters[sku].Retired() {
+			return 0
+		}
+		return max(0, counters[sku].Left()-inFlight[sku])
+	}
 	stocks := make([]Stock, len(skus))
 	for i, sku := range skus {
 		c := counters[sku]
@@ -68,7 +75,7 @@ func (s *Service) Stocks(ctx context.Context, skus ...string) ([]Stock, error) {
 			SKU: sku, Capacity: c.Capacity, Allocated: c.Allocated, InFlight: inFlight[sku],
 			Over: max(0, -c.Left()), Available: available(sku),
 			CustomerLimit: c.CustomerLimit, OpensAt: c.OpensAt, ClosesAt: c.ClosesAt, Paused: c.Paused,
-			Draws: c.Draws, PoolOnly: c.PoolOnly,
+			RetiredAt: c.RetiredAt, Draws: c.Draws, PoolOnly: c.PoolOnly,
 		}
 		for _, draw := range c.Draws {
 			stocks[i].Available = min(stocks[i].Available, available(draw.SKU)/draw.Quantity)

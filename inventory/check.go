@@ -193,6 +193,16 @@ func checkUnsettled(store, sku string, age time.Duration, limit int) error {
 	return checkRange("limit", int64(limit), 1, maxCounter)
 }
 
+func checkRemove(store, sku string, epoch int64) error {
+	if err := CheckID("store", store); err != nil {
+		return err
+	}
+	if err := CheckID("sku", sku); err != nil {
+		return err
+	}
+	return checkRange("epoch", epoch, 1, maxCounter)
+}
+
 func checkStock(skus []string) error {
 	for _, sku := range skus {
 		if err := CheckID("sku", sku); err != nil {

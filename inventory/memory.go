@@ -170,6 +170,31 @@ func (m *Memory) Unsettled(ctx context.Context, store, sku string, age time.Dura
 	return found, nil
 }
 
+// Remove implements InventoryRepository.
+func (m *Memory) Remove(ctx context.Context, store, sku string, epoch int64) (accepted int64, _ error) {
+	if err := checkRemove(store, sku, epoch); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, unavailable("remove", sku, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, err := m.counters(sku, store)
+	if err != nil || c.Epoch > epoch {
+		return 0, nil // nothing of ours, or what must stay
+	}
+	for _, r := range c.records {
+		if r.Accepted != "" {
+			accepted++
+		}
+	}
+	if accepted == 0 {
+		delete(m.skus, sku)
+	}
+	return accepted, nil
+}
+
 // Stock implements InventoryRepository.
 func (m *Memory) Stock(ctx context.Context, skus ...string) ([]Stock, error) {
 	if err := checkStock(skus); err != nil {

@@ -154,6 +154,31 @@ func (c *modelStock) carryOver(old *modelStock) {
 	}
 }
 
+func (m *model) Remove(ctx context.Context, store, sku string, epoch int64) (accepted int64, _ error) {
+	var bad error
+	if epoch < 1 || epoch > 1<<52 {
+		bad = &inventory.InvalidError{Field: "epoch", Reason: "is out of range"}
+	}
+	if err := check(ctx, inventory.CheckID("store", store), inventory.CheckID("sku", sku), bad); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, err := m.usable(sku, store)
+	if err != nil || c.Epoch > epoch {
+		return 0, nil
+	}
+	for _, d := range c.open {
+		if d.Accepted != "" {
+			accepted++
+		}
+	}
+	if accepted == 0 {
+		delete(m.skus, sku)
+	}
+	return accepted, nil
+}
+
 func (m *model) Accept(ctx context.Context, accepted string, ds ...inventory.Deduction) (inventory.Acceptance, error) {
 	if err := check(ctx, within("accepted", int64(len(accepted)), 1, inventory.MaxAccepted),
 		within("deductions", int64(len(ds)), 1, highest), checkDeductions(ctx, ds)); err != nil {

@@ -249,6 +249,21 @@ func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Durat
 	}
 }
 
+// Remove implements InventoryRepository.
+func (r *Redis) Remove(ctx context.Context, store, sku string, epoch int64) (accepted int64, _ error) {
+	if err := checkRemove(store, sku, epoch); err != nil {
+		return 0, err
+	}
+	reply, err := r.run(ctx, removeScript, "remove", sku, store, epoch)
+	if err != nil {
+		return 0, err
+	}
+	if reply.text(0) == "accepted" {
+		accepted = reply.number(1)
+	}
+	return accepted, reply.err
+}
+
 // run runs a script on a SKU's stock hash, in a call alone.
 func (r *Redis) run(ctx context.Context, script *redis.Script, did, sku string, arguments ...any) (*reply, error) {
 	if err := ctx.Err(); err != nil {

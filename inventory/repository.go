@@ -109,6 +109,16 @@ type InventoryRepository interface {
 	// or more, the limit 1 or more.
 	Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error)
 
+	// Remove removes the counters of a SKU that the order store has retired, whose last
+	// epoch is given: also garbage, and those of an older epoch. Those of another store
+	// or a newer epoch stay, and that is no error. Where accepted orders are beside
+	// deductions, nothing is removed, and the answer is how many deductions these are:
+	// carry them out, and ask again. The others are void, and go with the counters.
+	//
+	// Nothing but Load makes counters, so late copies of other calls find none. A late
+	// Load of an epoch that is over is removed by the next Remove.
+	Remove(ctx context.Context, store, sku string, epoch int64) (accepted int64, _ error)
+
 	// Stock reads the counters of SKUs as they are now, one Stock for each, in the same order.
 	// Counters that are missing, of another format or garbage are told by Stock.Why, not by an error. Where
 	// only some could be asked for, as one node of several does not answer, these come

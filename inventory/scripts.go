@@ -20,6 +20,7 @@ var (
 	unsettledScript = script("unsettled")
 	stockScript     = script("stock")
 	canaryScript    = script("canary")
+	removeScript    = script("remove")
 )
 
 func script(name string) *redis.Script { return redis.NewScript(whole(name)) }

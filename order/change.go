@@ -35,7 +35,7 @@ const (
 	// Reclaim makes a held or expired order confirmed. An expired one takes its
 	// units anew, if they are left and the customer's limit allows it, whether or
 	// not the sale is open. It fails with inventory.ErrSoldOut,
-	// inventory.ErrLimitExceeded, ErrCancelled or ErrNotFound.
+	// inventory.ErrLimitExceeded, ErrRetired, ErrPurged, ErrCancelled or ErrNotFound.
 	Reclaim Action = "reclaim"
 	// Count does nothing but what every action does first: it counts what was
 	// done to the order in somebody's own transaction. See TxStore. It fails with

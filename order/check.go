@@ -225,6 +225,13 @@ func checkDue(again time.Duration, limit int) error {
 	return checkLimit(limit)
 }
 
+func checkPurge(limit int) error {
+	if limit < 1 || limit > MaxCommits {
+		return &inventory.InvalidError{Field: "limit", Reason: fmt.Sprintf("is %d, want 1 to %d", limit, MaxCommits)}
+	}
+	return nil
+}
+
 func checkLimit(limit int) error {
 	if limit < 1 {
 		return &inventory.InvalidError{Field: "limit", Reason: fmt.Sprintf("is %d, want at least 1", limit)}

@@ -55,7 +55,7 @@ const (
 	// other: ErrUnavailable.
 	VerdictFailed
 	// VerdictClosed: nothing was stored, as the SKU of Unit is not sold at the
-	// moment. Err is the *inventory.WindowError.
+	// moment. Err is the *inventory.WindowError, or a *SKUError that is ErrRetired.
 	VerdictClosed
 	// VerdictLimited: nothing was stored, Unit would exceed what one customer may
 	// have. Err is the *inventory.LimitError.

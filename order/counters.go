@@ -18,6 +18,10 @@ type Counters struct {
 	TopSeq    int64  // the highest seq consumed in this epoch
 	Recorded  bool   // its movements tell of every order: its ledger was never switched off
 
+	// RetiredAt is when the SKU was retired, by the Store's clock; zero if it was not.
+	// Then it is Paused too, for good.
+	RetiredAt time.Time
+
 	inventory.Terms           // who may buy, and when
 	Draws           []Line    // what one unit takes of its pools, those of pools included, sorted by SKU
 	PoolOnly        bool      // it can only be drawn on: see Item.PoolOnly
@@ -33,6 +37,9 @@ func (c Counters) Supply() inventory.Supply {
 		Terms: c.Terms,
 	}
 }
+
+// Retired reports whether the SKU was retired: it is never sold again.
+func (c Counters) Retired() bool { return !c.RetiredAt.IsZero() }
 
 // Left is how many units may still be sold. It is negative if the capacity was
 // set below what is sold.

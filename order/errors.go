@@ -57,6 +57,14 @@ var (
 	// capacity is another one since. Nothing was changed now.
 	ErrSuperseded = errors.New("made before, and the capacity was changed since")
 
+	// ErrRetired says that the SKU was retired: it is sold never again. It is
+	// inventory.ErrClosed too. SKUError names the SKU.
+	ErrRetired = fmt.Errorf("%w for good", inventory.ErrClosed)
+
+	// ErrPurged says that the order expired, and its lines were purged since, so that it
+	// can't be reclaimed any more. See Store.Purge.
+	ErrPurged = errors.New("the order was purged")
+
 	// ErrOutcomeUnknown says that the call may have been carried out, may still
 	// be, or not at all. Ask again with the same order ID, or whatever the
 	// arguments were: what was done is not done twice.
@@ -100,7 +108,7 @@ var (
 	ErrOtherBuild = errors.New("the schema is of another build of lastunit")
 )
 
-// SKUError names the SKU of an ErrUnknownSKU, ErrAlreadyOnSale or ErrPoolOnly.
+// SKUError names the SKU of an ErrUnknownSKU, ErrAlreadyOnSale, ErrPoolOnly or ErrRetired.
 type SKUError struct {
 	SKU string
 	Err error

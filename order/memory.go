@@ -43,6 +43,7 @@ type memorySKU struct {
 	Counters
 	moved   []int
 	reopens time.Time // see Reopening
+	removed bool      // see Store.Removed
 }
 
 // came takes note of units that came back, where there were so many left before.
@@ -131,8 +132,8 @@ func (m *Memory) Scan(ctx context.Context, partition int, after string, limit in
 	}
 	defer m.mu.Unlock()
 	var skus []string
-	for sku := range m.skus {
-		if sku > after && (partition == AllPartitions || partition == partitionOf(sku)) {
+	for sku, s := range m.skus {
+		if !s.removed && sku > after && (partition == AllPartitions || partition == partitionOf(sku)) {
 			skus = append(skus, sku)
 		}
 	}
@@ -200,9 +201,9 @@ func (m *Memory) Claim(ctx context.Context, period time.Duration, limit, slice i
 		m.claimed[p] = now
 		skus[p] = nil
 	}
-	for sku := range m.skus {
+	for sku, s := range m.skus {
 		p := partitionOf(sku)
-		if after, is := skus[p]; is && sku > m.positions[p] {
+		if after, is := skus[p]; is && !s.removed && sku > m.positions[p] {
 			skus[p] = append(after, sku)
 		}
 	}

@@ -138,7 +138,13 @@ func (m *Memory) reclaim(r *record, now time.Time, moved map[string]bool) error 
 		return nil
 	}
 	units := r.Units()
+	if len(units) == 0 {
+		return &OrderError{r.ID, ErrPurged}
+	}
 	for i, unit := range units {
+		if m.skus[unit.SKU].Retired() {
+			return &SKUError{unit.SKU, ErrRetired}
+		}
 		if err := m.beyondLimit(r.Customer, unit); err != nil {
 			return err
 		}

@@ -67,6 +67,9 @@ func (m *Memory) decide(c Commit, now time.Time) Outcome {
 	}
 	for i, unit := range units {
 		s := m.skus[unit.SKU]
+		if s.Retired() {
+			return refused(VerdictClosed, i, &SKUError{unit.SKU, ErrRetired})
+		}
 		if err := s.Terms.At(unit.SKU, now); err != nil {
 			return refused(VerdictClosed, i, err)
 		}

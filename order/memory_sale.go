@@ -23,6 +23,13 @@ func (m *Memory) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []bo
 				known[draw.SKU] = s.Draws
 			}
 		}
+		if s := m.skus[item.SKU]; s != nil {
+			known[item.SKU] = s.Draws
+		}
+	}
+	retired := func(sku string) bool { s := m.skus[sku]; return s != nil && s.Retired() }
+	if err := checkRetired(items, retired, known); err != nil {
+		return nil, nil, err
 	}
 	draws, err := pools(items, known)
 	if err != nil {
@@ -75,10 +82,10 @@ func (m *Memory) alter(ctx context.Context, sku string, change func(*memorySKU))
 
 // setTerms makes the terms what they shall be. Only if that changes something,
 // it is a new version.
-func (m *Memory) setTerms(ctx context.Context, sku string, change func(*inventory.Terms)) (Counters, error) {
+func (m *Memory) setTerms(ctx context.Context, sku string, change func(*memorySKU, *inventory.Terms)) (Counters, error) {
 	return m.alter(ctx, sku, func(s *memorySKU) {
 		terms := s.Terms
-		change(&terms)
+		change(s, &terms)
 		if terms != s.Terms {
 			s.Terms = terms
 			s.Version++
@@ -91,7 +98,7 @@ func (m *Memory) SetLimit(ctx context.Context, sku string, limit int64) (Counter
 	if err := checkCustomerLimit(limit); err != nil {
 		return Counters{}, err
 	}
-	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.CustomerLimit = limit })
+	return m.setTerms(ctx, sku, func(_ *memorySKU, t *inventory.Terms) { t.CustomerLimit = limit })
 }
 
 // SetWindow implements Store.
@@ -101,12 +108,16 @@ func (m *Memory) SetWindow(ctx context.Context, sku string, opensAt, closesAt ti
 		return Counters{}, err
 	}
 	terms := item.Terms()
-	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.OpensAt, t.ClosesAt = terms.OpensAt, terms.ClosesAt })
+	return m.setTerms(ctx, sku, func(_ *memorySKU, t *inventory.Terms) { t.OpensAt, t.ClosesAt = terms.OpensAt, terms.ClosesAt })
 }
 
 // SetPaused implements Store.
 func (m *Memory) SetPaused(ctx context.Context, sku string, paused bool) (Counters, error) {
-	return m.setTerms(ctx, sku, func(t *inventory.Terms) { t.Paused = paused })
+	c, err := m.setTerms(ctx, sku, func(s *memorySKU, t *inventory.Terms) { t.Paused = paused || s.Retired() })
+	if err == nil && c.Retired() && !paused {
+		return Counters{}, &SKUError{sku, ErrRetired}
+	}
+	return c, err
 }
 
 // movedBy is what a kind of adjustment is in the ledger.
@@ -157,18 +168,22 @@ const maxFollowed = 1 << 51
 // BeginEpoch implements Store.
 func (m *Memory) BeginEpoch(ctx context.Context, sku string, seen int64) (_ Counters, begun bool, _ error) {
 	c, err := m.alter(ctx, sku, func(s *memorySKU) {
-		if s.Epoch != seen && (s.Epoch > seen || seen >= maxFollowed) {
-			return
-		}
-		begun = true
-		s.Epoch = nextEpoch(seen)
-		s.Version++
-		s.Admitted, s.TopSeq = 0, 0
-		for f := range m.fences {
-			if f.sku == sku {
-				delete(m.fences, f)
-			}
+		follows := s.Epoch == seen || s.Epoch < seen && seen < maxFollowed
+		if begun = follows && !s.Retired(); begun {
+			m.beginEpoch(s, seen)
 		}
 	})
 	return c, begun, err
+}
+
+// beginEpoch begins an epoch above the one that was seen.
+func (m *Memory) beginEpoch(s *memorySKU, seen int64) {
+	s.Epoch = nextEpoch(seen)
+	s.Version++
+	s.Admitted, s.TopSeq = 0, 0
+	for f := range m.fences {
+		if f.sku == s.SKU {
+			delete(m.fences, f)
+		}
+	}
 }

@@ -127,6 +127,7 @@ func TestNothingScansTheOrders(t *testing.T) {
 				return err
 			})
 			check("due "+when, func(int) error { _, err := store.Due(ctx, time.Hour, 10); return err })
+			check("purge "+when, func(int) error { _, err := store.Purge(ctx, time.Unix(0, 0), 10); return err })
 			check("uncounted "+when, func(int) error { _, err := store.Uncounted(ctx, "", 10); return err })
 			check("adjust "+when, func(i int) error { return restock(ctx, store, fmt.Sprint("L", when, exec, i), other) })
 			check("movements "+when, func(i int) error { _, err := store.Movements(ctx, sku, int64(i), 100); return err })

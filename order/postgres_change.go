@@ -158,6 +158,10 @@ func refusal(verdict string, o Order, unit int, number int64, counters []Counter
 		return &OrderError{o.ID, ErrCancelled}
 	case "expired":
 		return NewHoldExpiredError(o, counters)
+	case "purged":
+		return &OrderError{o.ID, ErrPurged}
+	case "retired":
+		return &SKUError{o.Units()[unit].SKU, ErrRetired}
 	case "full":
 		return NewStockError(o.Units(), unit, number, counters)
 	case "limited":

@@ -25,7 +25,7 @@ func (p *Postgres) Claim(ctx context.Context, period time.Duration, limit, slice
 					select case when count(*) > $3 then (array_agg(s.sku order by s.sku))[$3] else '' end
 					from (
 						select s.sku from lastunit.skus s
-						where s.partition = d.partition and s.sku > d.position order by s.sku limit $3 + 1
+						where s.partition = d.partition and s.sku > d.position and not s.removed order by s.sku limit $3 + 1
 					) s
 				) as next
 				from due d

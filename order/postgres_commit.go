@@ -220,8 +220,14 @@ func refused(outcome *Outcome, verdict string, units []Line, unit int, number in
 	case "limited":
 		outcome.Verdict = VerdictLimited
 		outcome.Err = &inventory.LimitError{SKU: sku.SKU, Limit: terms.CustomerLimit, Requested: sku.Quantity, Used: number}
+	case "paused":
+		outcome.Verdict = VerdictClosed
+		outcome.Err = &inventory.WindowError{SKU: sku.SKU, OpensAt: terms.OpensAt, ClosesAt: terms.ClosesAt, Err: inventory.ErrPaused}
+		if terms.Retired() {
+			outcome.Err = &SKUError{sku.SKU, ErrRetired}
+		}
 	default:
-		why := map[string]error{"paused": inventory.ErrPaused, "closed": inventory.ErrClosed, "not_open": inventory.ErrNotOpen}[verdict]
+		why := map[string]error{"closed": inventory.ErrClosed, "not_open": inventory.ErrNotOpen}[verdict]
 		outcome.Verdict = VerdictClosed
 		outcome.Err = &inventory.WindowError{SKU: sku.SKU, OpensAt: terms.OpensAt, ClosesAt: terms.ClosesAt, Err: why}
 	}

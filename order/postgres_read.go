@@ -54,18 +54,18 @@ func scanRecords(rows pgx.Rows) ([]record, error) {
 
 // counterColumns is of lastunit.skus s and lastunit.store t.
 const counterColumns = `s.sku, s.capacity, s.allocated, s.admitted, s.epoch, s.version, s.top_seq, s.recorded, t.id::text,
-	coalesce(s.customer_limit, 0), s.opens_at, s.closes_at, s.paused, s.draw_skus, s.draw_quantities, s.pool_only, clock_timestamp()`
+	coalesce(s.customer_limit, 0), s.opens_at, s.closes_at, s.paused, s.retired_at, s.draw_skus, s.draw_quantities, s.pool_only, clock_timestamp()`
 
 const selectCounters = `select ` + counterColumns + ` from lastunit.skus s, lastunit.store t`
 
 // scanCounters reads counterColumns, and what comes after them into the rest.
 func scanCounters(row pgx.CollectableRow, rest ...any) (c Counters, err error) {
-	var opensAt, closesAt *time.Time
+	var opensAt, closesAt, retiredAt *time.Time
 	var skus []string
 	var quantities []int64
 	err = row.Scan(append([]any{
 		&c.SKU, &c.Capacity, &c.Allocated, &c.Admitted, &c.Epoch, &c.Version, &c.TopSeq, &c.Recorded, &c.Store,
-		&c.CustomerLimit, &opensAt, &closesAt, &c.Paused, &skus, &quantities, &c.PoolOnly, &c.At,
+		&c.CustomerLimit, &opensAt, &closesAt, &c.Paused, &retiredAt, &skus, &quantities, &c.PoolOnly, &c.At,
 	}, rest...)...)
 	if err != nil {
 		return c, err
@@ -78,6 +78,9 @@ func scanCounters(row pgx.CollectableRow, rest ...any) (c Counters, err error) {
 	}
 	if closesAt != nil {
 		c.ClosesAt = closesAt.UTC()
+	}
+	if retiredAt != nil {
+		c.RetiredAt = retiredAt.UTC()
 	}
 	c.At = c.At.UTC()
 	for i, sku := range skus {
@@ -211,9 +214,9 @@ func (p *Postgres) Scan(ctx context.Context, partition int, after string, limit 
 	if err := checkScan(partition, after, limit); err != nil {
 		return nil, err
 	}
-	where, arguments := " where s.sku > $1 order by s.sku limit $2", []any{after, limit}
+	where, arguments := " where s.sku > $1 and not s.removed order by s.sku limit $2", []any{after, limit}
 	if partition != AllPartitions {
-		where, arguments = " where s.sku > $1 and s.partition = $3 order by s.sku limit $2", append(arguments, partition)
+		where, arguments = " where s.sku > $1 and s.partition = $3 and not s.removed order by s.sku limit $2", append(arguments, partition)
 	}
 	err = p.read(ctx, func(batch *pgx.Batch) {
 		queueNoScan(batch) // it may be planned while the SKUs are few

@@ -36,6 +36,9 @@ func (p *Postgres) putOnSale(ctx context.Context, items []Item) ([]Counters, []b
 	for sku, c := range there {
 		known[sku] = c.Draws
 	}
+	if err := checkRetired(items, func(sku string) bool { return there[sku].Retired() }, known); err != nil {
+		return nil, nil, err
+	}
 	draws, err := pools(items, known)
 	if err != nil {
 		return nil, nil, err
@@ -207,6 +210,9 @@ func (p *Postgres) SetPaused(ctx context.Context, sku string, paused bool) (Coun
 		return Counters{}, err
 	}
 	c, _, err := p.change(ctx, sku, "set_paused($1::text::uuid, $2, $3)", paused)
+	if err == nil && c.Retired() && !paused {
+		return Counters{}, &SKUError{sku, ErrRetired}
+	}
 	return c, err
 }
 

@@ -24,6 +24,7 @@ const (
 	WhyNotOpen  Why = "not_open"       // inventory.ErrNotOpen
 	WhyClosed   Why = "closed"         // inventory.ErrClosed
 	WhyPaused   Why = "paused"         // inventory.ErrPaused
+	WhyRetired  Why = "retired"        // ErrRetired
 	WhyUnknown  Why = "unknown_sku"    // ErrUnknownSKU
 	WhyPoolOnly Why = "pool_only"      // ErrPoolOnly
 	WhyRejected Why = "rejected"       // ErrRejected
@@ -32,7 +33,7 @@ const (
 var reasons = map[Why]error{
 	WhySoldOut: inventory.ErrSoldOut, WhyLimited: inventory.ErrLimitExceeded,
 	WhyNotOpen: inventory.ErrNotOpen, WhyClosed: inventory.ErrClosed, WhyPaused: inventory.ErrPaused,
-	WhyUnknown: ErrUnknownSKU, WhyPoolOnly: ErrPoolOnly, WhyRejected: ErrRejected,
+	WhyRetired: ErrRetired, WhyUnknown: ErrUnknownSKU, WhyPoolOnly: ErrPoolOnly, WhyRejected: ErrRejected,
 }
 
 // Refusal is the reason for which Commit did not store an order, given its units.
@@ -45,6 +46,9 @@ func (o Outcome) Refusal(units []Line) Refusal {
 	case VerdictUnknown:
 		return Refusal{WhyUnknown, units[o.Unit].SKU}
 	case VerdictClosed, VerdictLimited:
+		if errors.Is(o.Err, ErrRetired) { // which is ErrClosed too
+			return Refusal{WhyRetired, units[o.Unit].SKU}
+		}
 		for why, err := range reasons {
 			if errors.Is(o.Err, err) {
 				return Refusal{why, units[o.Unit].SKU}

@@ -56,6 +56,34 @@ type Store interface {
 	// SetPaused stops selling the SKU, or goes on. It fails with ErrUnknownSKU.
 	SetPaused(ctx context.Context, sku string, paused bool) (Counters, error)
 
+	// Retire ends a SKU, for good: no Commit books it any more, nor what draws on it, and
+	// no Reclaim takes its units. Its last epoch begins, so that every deduction is void.
+	// Orders, movements and the SKU's own row stay; holds may be confirmed, extended and
+	// cancelled, and expire. Retired once more, it stays as it is. It fails with
+	// ErrUnknownSKU.
+	//
+	// Of a retired SKU PutOnSale and SetPaused(false) fail with ErrRetired, as does
+	// PutOnSale of a new item that draws on it; BeginEpoch begins nothing.
+	Retire(ctx context.Context, sku string) (Counters, error)
+
+	// Removed takes note that the repository has no counters of retired SKUs any more:
+	// Scan leaves them out from now on. SKUs that are unknown, or not retired, are passed
+	// over.
+	Removed(ctx context.Context, skus ...string) error
+
+	// Purge strips up to limit orders that ended before a moment, by the Store's clock:
+	// those cancelled, expired or refused. Customer, lines, draws and the identities of
+	// the deductions go; the ID, the status, the reason, the digest and the times stay, so
+	// that the same request has the same answer, and any other one is
+	// ErrIdempotencyConflict. Such an order has no Lines, and an expired one can't be
+	// reclaimed: ErrPurged. Live orders and uncounted ones stay, and so do those that
+	// another transaction has locked. It returns how many it stripped: 0 if none are left
+	// to it. The limit is 1 to MaxCommits.
+	//
+	// A deduction of a purged order must be settled or void: Fence would call it dead.
+	// Purge what ended long before.
+	Purge(ctx context.Context, before time.Time, limit int) (purged int, _ error)
+
 	// Commit decides orders, one after the other in one round trip, and gives
 	// each its own Outcome, in the same order. At most MaxCommits at once. It
 	// returns the Counters of every SKU in them, pools included, sorted by SKU,
@@ -121,7 +149,7 @@ type Store interface {
 	Latest(ctx context.Context, skus ...string) ([]Counters, error)
 
 	// Scan returns the Counters of up to limit SKUs of a partition that sort
-	// after a SKU: page by page, all of them. Partition AllPartitions is all.
+	// after a SKU: page by page, all of them but those Removed. Partition AllPartitions is all.
 	// A limit is at least 1, here and in Claim, and so is a slice.
 	Scan(ctx context.Context, partition int, after string, limit int) ([]Counters, error)
 

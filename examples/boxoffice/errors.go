@@ -103,6 +103,7 @@ var kinds = []struct {
 	{inventory.ErrSoldOut, http.StatusConflict, "sold_out", ""},
 	{inventory.ErrLimitExceeded, http.StatusConflict, "limit_exceeded", ""},
 	{inventory.ErrPaused, http.StatusConflict, "paused", ""},
+	{order.ErrRetired, http.StatusConflict, "retired", ""}, // which is ErrClosed too
 	{inventory.ErrNotOpen, http.StatusConflict, "not_open", ""},
 	{inventory.ErrClosed, http.StatusConflict, "closed", ""},
 	{order.ErrHoldExpired, http.StatusConflict, "hold_expired", ""},
@@ -115,6 +116,7 @@ var kinds = []struct {
 	{order.ErrIdempotencyConflict, http.StatusConflict, "idempotency_conflict", order.ErrIdempotencyConflict.Error()},
 	{order.ErrSuperseded, http.StatusConflict, "superseded", order.ErrSuperseded.Error()},
 	{order.ErrCancelled, http.StatusConflict, "cancelled", ""},
+	{order.ErrPurged, http.StatusConflict, "purged", ""},
 	{booking.ErrPending, http.StatusServiceUnavailable, "pending", booking.ErrPending.Error()},
 	{order.ErrRejected, http.StatusUnprocessableEntity, "rejected", order.ErrRejected.Error()},
 	{order.ErrBusy, http.StatusServiceUnavailable, "busy", order.ErrBusy.Error() + ", try again"},
@@ -184,7 +186,7 @@ func (p *problem) detail(err error) {
 		if errors.As(err, &invalid) {
 			p.Field = invalid.Field
 		}
-	case "unknown_sku", "pool_only", "already_on_sale":
+	case "unknown_sku", "pool_only", "already_on_sale", "retired":
 		if errors.As(err, &ofSKU) {
 			p.SKU = ofSKU.SKU
 		}

@@ -100,8 +100,10 @@
 //	     limit_exceeded         sku, customer_limit, requested, used
 //	     not_open, closed       sku, opens_at, closes_at
 //	     paused                 sku
+//	     retired                sku: it is sold never again
 //	     hold_expired           expired_at, and left: the units of each SKU
 //	     cancelled
+//	     purged                 a hold that expired long ago: its lines are gone
 //	     refused                sku: it had been accepted, and is refused for good
 //	     idempotency_conflict   the ID was used for something else
 //	     superseded             the capacity was set, and is another one since

@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t testing.TB) inventory.InventoryRepository) {
 		{"Restore", restoreCases},
 		{"Unsettled", unsettledCases},
 		{"Stock", stockCases},
+		{"Remove", removeCases},
 		{"Bounds", boundsCases},
 		{"Canary", canaryCases},
 		{"Together", togetherCases},

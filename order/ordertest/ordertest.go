@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t testing.TB) order.Store) {
 		{"Change", changeTests},
 		{"Cancel", slices.Concat(cancelTests, cancelHoldTests)},
 		{"Refuse", refuseTests},
+		{"Retire", retireTests},
+		{"Purge", purgeTests},
 		{"Due", dueTests},
 		{"Limit", limitTests},
 		{"Window", windowTests},

@@ -48,7 +48,7 @@ var refuseTests = []test{
 	{"keeps every reason", func(s *shop) {
 		sku := s.sku("floor", 10)
 		for _, why := range []order.Why{
-			order.WhySoldOut, order.WhyLimited, order.WhyNotOpen, order.WhyClosed, order.WhyPaused, order.WhyUnknown, order.WhyRejected,
+			order.WhySoldOut, order.WhyLimited, order.WhyNotOpen, order.WhyClosed, order.WhyPaused, order.WhyRetired, order.WhyUnknown, order.WhyRejected,
 		} {
 			s.refuse(refused(s.direct(string(why), line(sku, 1)), why, ""))
 			o, err := s.store.Order(s.ctx, s.id(string(why)))

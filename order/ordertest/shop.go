@@ -319,6 +319,10 @@ func (s *shop) checkOutcome(c order.Commit, outcome order.Outcome) {
 		s.Positive(outcome.Wait)
 		s.LessOrEqual(outcome.Wait, order.Reopening)
 	case order.VerdictClosed:
+		if errors.Is(outcome.Err, order.ErrRetired) {
+			s.retired(outcome.Err, refused().SKU)
+			break
+		}
 		var window *inventory.WindowError
 		s.ErrorAs(outcome.Err, &window)
 		s.Equal(refused().SKU, window.SKU)

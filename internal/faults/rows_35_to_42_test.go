@@ -16,9 +16,21 @@ var fieldRows = []row{
 		run:     countersAhead,
 	},
 	{
+		name:    "39_two_databases_under_a_prefix_or_two_prefixes",
+		callers: "nothing to those of the first; ErrOutcomeUnknown to those of the second, which Service.Check names before the sale",
+		lost:    "nothing",
+		run:     mispaired,
+	},
+	{
 		name:    "40_schema_and_counters_of_another_build",
 		callers: "nothing while the format is the same, and counters of another one are rebuilt; ErrNewerSchema under a schema of another one",
 		lost:    "nothing",
 		run:     otherBuilds,
+	},
+	{
+		name:    "41_wiped_with_many_idle_skus",
+		callers: "nothing",
+		lost:    "nothing",
+		run:     wipedWithIdleSKUs,
 	},
 }

@@ -292,6 +292,7 @@ func (e *acceptance) begin() {
 	}
 	e.s.backlog.carry(e)
 	e.s.carry(e)
+	e.s.needsRun()
 }
 
 // finish tells what became of the order, once.

@@ -91,7 +91,11 @@ func (s *Service) Hold(ctx context.Context, request Request, ttl time.Duration) 
 	if err := order.CheckHold("ttl", ttl); err != nil {
 		return order.Order{}, err
 	}
-	return s.take(ctx, request, ttl)
+	held, err := s.take(ctx, request, ttl)
+	if err == nil {
+		s.needsRun()
+	}
+	return held, err
 }
 
 // take books, or holds if there is a time for it.

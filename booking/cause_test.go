@@ -118,6 +118,7 @@ func TestAContextThatHasEnded(t *testing.T) {
 		},
 		"Confirm": ofOrder((*booking.Service).Confirm),
 		"Cancel":  ofOrder((*booking.Service).Cancel),
+		"Void":    ofOrder((*booking.Service).Void),
 		"Reclaim": ofOrder((*booking.Service).Reclaim),
 		"Extend": func(ctx context.Context, shop *booking.Service) error {
 			_, err := shop.Extend(ctx, "floor-0", time.Minute)

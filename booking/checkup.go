@@ -67,6 +67,9 @@ func (s *Service) Check(ctx context.Context) (inventory.Findings, error) {
 	if fastErr == nil && durableErr == nil && !s.direct() {
 		found = append(found, s.checkPairing(ctx)...)
 	}
+	if durableErr == nil && found.Err() == nil {
+		found = append(found, s.checkUpkeep(ctx)...)
+	}
 	slices.SortStableFunc(found, func(a, b inventory.Finding) int { return -strings.Compare(string(a.Severity), string(b.Severity)) })
 	return found, errors.Join(fastErr, durableErr)
 }

@@ -36,6 +36,8 @@ const claimLimit = 8
 // what is due. Errors are logged and tried again: the error that it returns is always nil,
 // and there so that Run fits an errgroup. A second Run at the same time does no harm.
 func (s *Service) Run(ctx context.Context) error {
+	s.attendance.runs.Add(1)
+	defer s.attendance.runs.Add(-1)
 	// Side by side: none waits for another one that is slow.
 	var works sync.WaitGroup
 	all := map[string]func(context.Context) (did bool, _ error){

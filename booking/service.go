@@ -138,6 +138,8 @@ type Service struct {
 
 	warned sync.Map // of *warning, by message
 
+	attendance attendance
+
 	blocked suspects // customers whose orders the database rejects
 	denied  suspects // orders whose changes it rejects
 	stuck   suspects // orders that the background work can't change: it leaves them alone for a while

@@ -16,7 +16,7 @@ const (
 )
 
 // CheckID returns an InvalidError for the named field unless the ID has 1 to
-// MaxIDBytes bytes of valid UTF-8 without control characters.
+// MaxIDBytes bytes of valid UTF-8 without control characters and without U+FFFD.
 func CheckID(field, id string) error {
 	switch {
 	case id == "":
@@ -37,6 +37,11 @@ func checkRunes(field, id string) error {
 		return &InvalidError{field, "is not valid UTF-8"}
 	}
 	for _, r := range id {
+		if r == utf8.RuneError {
+			// encoding/json, among others, puts it in place of what it can't decode, so
+			// that two IDs become one.
+			return &InvalidError{field, fmt.Sprintf("contains %U, which stands for text that was lost", r)}
+		}
 		if unicode.IsControl(r) {
 			return &InvalidError{field, fmt.Sprintf("contains the control character %U", r)}
 		}

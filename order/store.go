@@ -182,6 +182,10 @@ type Store interface {
 	// If another one is on record by now, that stays. It returns what is on record then.
 	Pair(ctx context.Context, seen, inventory string) (Pairing, error)
 
+	// Upkeep returns when the background work was done last. It changes nothing, and
+	// costs little.
+	Upkeep(ctx context.Context) (Upkeep, error)
+
 	// Tally adds up orders and movements, as of one moment, for each of the
 	// SKUs, sorted, without those that are unknown; none for no SKUs. It reads
 	// every order: it is for audits.

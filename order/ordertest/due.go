@@ -98,6 +98,21 @@ var dueTests = []test{
 		s.aloneDue()
 		s.Empty(s.due(later, 1))
 	}},
+	{"the upkeep is as late as the hold that is due the longest", func(s *shop) {
+		s.aloneDue()
+		sku := s.sku("floor", 10)
+		o := s.hold(soon, s.direct("a", line(sku, 1)))
+		s.past(sku, o.ExpiresAt)
+		upkeep, err := s.store.Upkeep(s.ctx)
+		s.NoError(err)
+		s.False(upkeep.DueAt.IsZero())
+		s.False(upkeep.DueAt.After(o.ExpiresAt), "%v, want %v at the latest", upkeep.DueAt, o.ExpiresAt)
+		s.False(upkeep.At.Before(o.ExpiresAt))
+		s.aloneDue()
+		after, err := s.store.Upkeep(s.ctx)
+		s.NoError(err)
+		s.True(after.DueAt.IsZero() || after.DueAt.After(o.ExpiresAt), "%v", after.DueAt)
+	}},
 }
 
 // extended makes a short hold, and extends it before its time is over: with a

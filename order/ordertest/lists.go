@@ -254,6 +254,10 @@ var backgroundTests = []test{
 			}
 			return len(seen) == order.Partitions
 		}, patience, 50*time.Microsecond)
+		upkeep, err := s.store.Upkeep(s.ctx)
+		s.NoError(err)
+		s.False(upkeep.ClaimedAt.IsZero())
+		s.False(upkeep.ClaimedAt.After(upkeep.At), "%v after %v", upkeep.ClaimedAt, upkeep.At)
 	}},
 	{"claims go through the SKUs in turn", func(s *shop) {
 		var items []order.Item

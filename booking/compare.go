@@ -26,6 +26,8 @@ const (
 	KindUnsettled Kind = "unsettled" // units: Redis has deductions that are neither settled nor restored; sweep
 	KindAllocated Kind = "allocated" // units: Postgres's counter is not the sum of its orders; recount
 	KindUncounted Kind = "uncounted" // units: of orders that were cancelled by CancelTx and not counted yet; count
+	KindNumber    Kind = "number"    // movements: there are that many beyond the number of the last one that Postgres has; recount
+	KindOrphan    Kind = "orphan"    // units: Postgres has live orders of them, or movements, and somebody deleted the SKU; see order.ErrOrphaned
 	KindMoved     Kind = "moved"     // units: the movements don't add up to a counter of Postgres; recount
 
 	unread Kind = "unread" // Redis could not be asked; nobody is told so
@@ -35,7 +37,7 @@ const (
 type Difference struct {
 	SKU      string `json:"sku"`
 	Kind     Kind   `json:"kind"`
-	Redis    int64  `json:"redis"`    // the number in Redis; for Allocated the counter in Postgres, for Moved the sum of the movements
+	Redis    int64  `json:"redis"`    // the number in Redis; for Allocated the counter in Postgres, for Moved the sum of the movements, for Number how many
 	Postgres int64  `json:"postgres"` // the number that Postgres has for it
 }
 
@@ -64,6 +66,10 @@ func differencesIn(t order.Tally) []Difference {
 			found = append(found, Difference{t.Counters.SKU, kind, is, wanted})
 		}
 	}
+	if t.Orphan {
+		return []Difference{{t.Counters.SKU, KindOrphan, 0, t.Held + t.Confirmed + t.Uncounted}}
+	}
+	differ(KindNumber, t.Behind, 0)
 	differ(KindAllocated, t.Counters.Allocated, t.Held+t.Confirmed+t.Uncounted)
 	differ(KindUncounted, t.Uncounted, 0)
 	if t.Ledger {

@@ -89,25 +89,28 @@ func (mode Mode) check(ctx context.Context) error {
 
 // reconcile compares the two sides of SKUs, of which Postgres has these tallies.
 func (s *Service) reconcile(ctx context.Context, mode Mode, tallies []order.Tally) ([]Difference, error) {
-	if mode == Repair {
-		if _, err := s.count(ctx); err != nil {
-			return nil, unknown(err)
+	var differences []Difference
+	for _, tally := range tallies {
+		differences = append(differences, differencesIn(tally)...)
+		if mode == Repair && !tally.Balanced() && !tally.Orphan {
+			c, err := s.config.Orders.Recount(ctx, tally.Counters.SKU)
+			if err != nil {
+				return differences, unknown(err)
+			}
+			s.bring(ctx, c)
 		}
 	}
-	var differences []Difference
+	if mode == Repair { // what is recounted can be counted
+		if _, err := s.count(ctx); err != nil {
+			return differences, unknown(err)
+		}
+	}
+	tallies = slices.DeleteFunc(slices.Clone(tallies), func(t order.Tally) bool { return t.Orphan })
 	var unasked error
 	for page := range slices.Chunk(tallies, checkPage) {
 		before := make([]order.Counters, len(page))
 		for i, tally := range page {
 			before[i] = tally.Counters
-			differences = append(differences, differencesIn(tally)...)
-			if mode == Repair && !tally.Balanced() {
-				c, err := s.config.Orders.Recount(ctx, tally.Counters.SKU)
-				if err != nil {
-					return differences, unknown(err)
-				}
-				s.bring(ctx, c)
-			}
 		}
 		if s.direct() {
 			continue

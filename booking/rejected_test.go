@@ -213,3 +213,62 @@ func TestSweepBesideARejectedFence(t *testing.T) {
 		})
 	})
 }
+
+// TestTablesThatContradict: a hand in the tables is blamed on no order; Reconcile finds
+// it, and Repair mends it.
+func TestTablesThatContradict(t *testing.T) {
+	t.Parallel()
+	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
+	shop := open(t, s)
+	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "x", Capacity: 10}, order.Item{SKU: "y", Capacity: 10}))
+	background(t, shop)
+	for i := range 2 {
+		_, err := shop.Book(t.Context(), request("x", i))
+		require.NoError(t, err)
+	}
+	_, err := shop.Book(t.Context(), request("y", 1))
+	require.NoError(t, err)
+	exact(t, shop)
+	_, err = pool.Exec(t.Context(), "update lastunit.skus set moved = moved - 1 where sku = 'x'; delete from lastunit.skus where sku = 'y'")
+	require.NoError(t, err)
+
+	brief, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err = shop.Book(brief, request("x", 2))
+	blameless := func(err error) {
+		t.Helper()
+		require.ErrorIs(t, err, order.ErrOutcomeUnknown)
+		require.NotErrorIs(t, err, order.ErrRejected)
+	}
+	blameless(err)
+	_, err = shop.Cancel(t.Context(), request("x", 1).ID)
+	blameless(err)
+	require.ErrorContains(t, err, "movement_batches_pkey")
+	receipt, err := shop.Accept(t.Context(), request("x", 3))
+	require.NoError(t, err)
+
+	found, err := shop.ReconcileAll(t.Context(), booking.Repair)
+	require.NoError(t, err)
+	require.Contains(t, found, booking.Difference{SKU: "x", Kind: booking.KindNumber, Redis: 1})
+	require.Contains(t, found, booking.Difference{SKU: "y", Kind: booking.KindOrphan, Postgres: 1})
+	_, err = receipt.Wait(t.Context())
+	require.NoError(t, err, "an accepted order waits for the repair")
+	_, err = shop.Cancel(t.Context(), request("x", 1).ID)
+	require.NoError(t, err)
+	_, err = shop.Book(t.Context(), request("x", 2))
+	require.NoError(t, err)
+	eventually(t, func() error {
+		found, err := shop.ReconcileAll(context.Background(), booking.DryRun)
+		if err == nil && (len(found) != 1 || found[0].Kind != booking.KindOrphan) {
+			err = fmt.Errorf("the two sides differ: %+v", found)
+		}
+		return err
+	})
+	err = shop.PutOnSale(t.Context(), order.Item{SKU: "y", Capacity: 10})
+	require.ErrorIs(t, err, order.ErrOrphaned)
+	require.NotErrorIs(t, err, order.ErrOutcomeUnknown)
+	_, err = shop.Book(t.Context(), request("y", 2))
+	require.Error(t, err, "nothing is sold of it")
+	require.NotErrorIs(t, err, order.ErrRejected)
+}

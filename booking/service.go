@@ -302,7 +302,7 @@ var definite = []error{
 	inventory.ErrSoldOut, inventory.ErrTryAgain, inventory.ErrInvalid, inventory.ErrLimitExceeded,
 	inventory.ErrNotOpen, inventory.ErrClosed, inventory.ErrPaused,
 	order.ErrIdempotencyConflict, order.ErrCancelled, order.ErrRefused, order.ErrHoldExpired, ErrOverloaded, order.ErrBusy, order.ErrNotFound,
-	order.ErrUnknownSKU, order.ErrPoolOnly, order.ErrAlreadyOnSale, order.ErrSuperseded, order.ErrPurged, order.ErrRejected, order.ErrNotMigrated, order.ErrNewerSchema, ErrNotSent,
+	order.ErrUnknownSKU, order.ErrPoolOnly, order.ErrAlreadyOnSale, order.ErrOrphaned, order.ErrSuperseded, order.ErrPurged, order.ErrRejected, order.ErrNotMigrated, order.ErrNewerSchema, ErrNotSent,
 }
 
 // unknown makes every error that is not definite an order.ErrOutcomeUnknown,

@@ -65,6 +65,13 @@ var (
 	// can't be reclaimed any more. See Store.Purge.
 	ErrPurged = errors.New("the order was purged")
 
+	// ErrOrphaned says that a SKU can't be put on sale, because somebody deleted its row
+	// and left its orders or its movements: what is sold anew would come on top of these.
+	// Nothing was changed. Reconcile names such SKUs. Put the row back from a backup and
+	// call Reconcile with Repair, or sell under another name. To begin anew under this
+	// one, cancel the orders and delete its rows from lastunit.movement_batches.
+	ErrOrphaned = errors.New("its row was deleted, but not its orders and movements")
+
 	// ErrOutcomeUnknown says that the call may have been carried out, may still
 	// be, or not at all. Ask again with the same order ID, or whatever the
 	// arguments were: what was done is not done twice.
@@ -108,7 +115,8 @@ var (
 	ErrOtherBuild = errors.New("the schema is of another build of lastunit")
 )
 
-// SKUError names the SKU of an ErrUnknownSKU, ErrAlreadyOnSale, ErrPoolOnly or ErrRetired.
+// SKUError names the SKU of an ErrUnknownSKU, ErrAlreadyOnSale, ErrPoolOnly, ErrRetired or
+// ErrOrphaned.
 type SKUError struct {
 	SKU string
 	Err error

@@ -103,7 +103,7 @@ func breaksOwnConstraint(answer *pgconn.PgError) bool {
 var ownConstraints = [...]string{
 	"adjustments_kind_check", "adjustments_pkey", "feed_entries_pkey", "feed_pkey", "fences_pkey", "migrations_pkey", "movement_batches_pkey",
 	"orders_pkey", "partitions_pkey", "skus_admitted_check", "skus_allocated_check", "skus_capacity_check",
-	"skus_check", "skus_customer_limit_check", "skus_epoch_check", "skus_pkey", "skus_top_seq_check",
+	"skus_check", "skus_customer_limit_check", "skus_epoch_check", "skus_pkey", "skus_pool_only_check", "skus_removed", "skus_retired", "skus_top_seq_check",
 	"skus_version_check", "store_format_check", "store_one_check", "store_pkey",
 }
 

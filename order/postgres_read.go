@@ -3,6 +3,8 @@ package order
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -251,16 +253,40 @@ func (p *Postgres) tally(ctx context.Context, skus []string) (tallies []Tally, e
 					select s.sku from lastunit.skus s where $1::text[] is null or s.sku = any($1)))
 			)
 			select `+counterColumns+`, coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint, coalesce(l.uncounted, 0)::bigint,
-				s.ledger, coalesce(m.capacity, 0), coalesce(m.allocated, 0)
+				s.ledger, coalesce(m.capacity, 0), coalesce(m.allocated, 0),
+				greatest(0, (select max(b.last_number) from lastunit.movement_batches b where b.sku = s.sku) - s.moved)
 			from lastunit.store t, lastunit.skus s left join live l on l.sku = s.sku left join moved m on m.sku = s.sku
 			where $1::text[] is null or s.sku = any($1)
 			order by s.sku`, skus).Query(func(rows pgx.Rows) (err error) {
 			tallies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Tally, err error) {
-				t.Counters, err = scanCounters(row, &t.Held, &t.Confirmed, &t.Uncounted, &t.Ledger, &t.MovedCapacity, &t.MovedAllocated)
+				t.Counters, err = scanCounters(row, &t.Held, &t.Confirmed, &t.Uncounted, &t.Ledger, &t.MovedCapacity, &t.MovedAllocated, &t.Behind)
 				return t, err
 			})
 			return err
 		})
+		// Those whose row was deleted.
+		batch.Queue(`with live as (
+				select l.sku, sum(l.quantity) filter (where o.status = 'held') as held,
+					sum(l.quantity) filter (where o.status = 'confirmed') as confirmed,
+					sum(l.quantity) filter (where o.status not in ('held', 'confirmed')) as uncounted
+				from lastunit.orders o, unnest(o.skus, o.quantities) l(sku, quantity)
+				where o.counted in ('held', 'confirmed') and not exists (select from lastunit.skus s where s.sku = l.sku)
+				group by l.sku
+			), orphans as (
+				select l.sku from live l
+				union select b.sku from lastunit.movement_batches b where not exists (select from lastunit.skus s where s.sku = b.sku)
+			)
+			select o.sku, coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint, coalesce(l.uncounted, 0)::bigint
+			from orphans o left join live l on l.sku = o.sku
+			where $1::text[] is null or o.sku = any($1)`, skus).Query(func(rows pgx.Rows) error {
+			orphans, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Tally, err error) {
+				t.Orphan = true
+				return t, row.Scan(&t.Counters.SKU, &t.Held, &t.Confirmed, &t.Uncounted)
+			})
+			tallies = append(tallies, orphans...)
+			return err
+		})
 	})
+	slices.SortFunc(tallies, func(a, b Tally) int { return strings.Compare(a.Counters.SKU, b.Counters.SKU) })
 	return tallies, err
 }

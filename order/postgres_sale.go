@@ -2,10 +2,12 @@ package order
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastunit/lastunit/inventory"
 )
@@ -21,10 +23,22 @@ func (p *Postgres) PutOnSale(ctx context.Context, items ...Item) ([]Counters, []
 	}
 	for try := 1; ; try++ {
 		counters, made, err := p.putOnSale(ctx, items)
+		if orphan := orphanOf(err); orphan != "" {
+			return nil, nil, &SKUError{orphan, ErrOrphaned}
+		}
 		if sqlState(err) != "LU002" || try == maxTries {
 			return counters, made, err
 		}
 	}
+}
+
+// orphanOf is the SKU whose row was deleted, if lastunit.put_on_sale raised that.
+func orphanOf(err error) string {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && answer.Code == "LU004" {
+		return answer.Detail
+	}
+	return ""
 }
 
 func (p *Postgres) putOnSale(ctx context.Context, items []Item) ([]Counters, []bool, error) {

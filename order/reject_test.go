@@ -299,4 +299,68 @@ func TestTablesThatContradictEachOther(t *testing.T) {
 	require.NoError(t, err)
 	unavailable(t, changed[0].Err)
 	require.NoError(t, changed[1].Err)
+
+	tallies, err := store.TallyAll(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "wrong", tallies[1].Counters.SKU)
+	require.Equal(t, int64(1), tallies[1].Behind)
+	require.False(t, tallies[1].Balanced())
+	require.True(t, tallies[0].Balanced())
+	_, err = store.Recount(t.Context(), "wrong")
+	require.NoError(t, err)
+	_, _, err = cancel(t.Context(), store, "0")
+	require.NoError(t, err)
+	require.NoError(t, restock(t.Context(), store, "r-1", "wrong"))
+	books(t, store)
+}
+
+// TestOrphans: somebody deletes the row of a SKU that is sold, with a ledger and without.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	for name, ledger := range map[string]bool{"with a ledger": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := newDatabase(t)
+			store := order.NewPostgres(newPool(t, url))
+			require.NoError(t, store.SetLedger(t.Context(), ledger))
+			for _, sku := range []string{"gone", "stays", "unsold"} {
+				putOnSale(t, store, sku, 1)
+			}
+			outcome, err := one(t.Context(), store, direct("1", "gone"))
+			require.NoError(t, err)
+			require.Equal(t, order.VerdictBooked, outcome.Verdict)
+			execute(t, url, "delete from lastunit.skus where sku in ('gone', 'unsold')")
+
+			tallies, err := store.TallyAll(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, order.Tally{Counters: order.Counters{SKU: "gone"}, Confirmed: 1, Orphan: true}, tallies[0])
+			require.False(t, tallies[0].Balanced())
+			named, err := store.Tally(t.Context(), "gone", "stays")
+			require.NoError(t, err)
+			require.Len(t, named, 2)
+
+			_, _, err = store.PutOnSale(t.Context(), order.Item{SKU: "new", Capacity: 1}, order.Item{SKU: "gone", Capacity: 1})
+			require.ErrorIs(t, err, order.ErrOrphaned)
+			var of *order.SKUError
+			require.ErrorAs(t, err, &of)
+			require.Equal(t, "gone", of.SKU)
+			counters, err := store.Counters(t.Context(), "gone", "new")
+			require.NoError(t, err)
+			require.Empty(t, counters, "all of them or none")
+			outcome, err = one(t.Context(), store, direct("2", "gone"))
+			require.NoError(t, err)
+			require.Equal(t, order.VerdictUnknown, outcome.Verdict)
+
+			_, _, err = store.PutOnSale(t.Context(), order.Item{SKU: "unsold", Capacity: 1})
+			if ledger { // its first movement is there
+				require.ErrorIs(t, err, order.ErrOrphaned)
+			} else {
+				require.NoError(t, err)
+			}
+			_, _, err = cancel(t.Context(), store, "1")
+			require.NoError(t, err)
+			execute(t, url, "delete from lastunit.movement_batches where sku = 'gone'")
+			putOnSale(t, store, "gone", 1)
+		})
+	}
 }

@@ -31,7 +31,8 @@ import (
 type Store interface {
 	// PutOnSale makes SKUs, all of them or none, at most MaxItems. A SKU that is
 	// there with the same capacity, limit, window, draws and PoolOnly stays as it is, and
-	// that is no error; with others it is ErrAlreadyOnSale. A pool must be there
+	// that is no error; with others it is ErrAlreadyOnSale. One whose row was deleted
+	// is ErrOrphaned. A pool must be there
 	// or among the items, else it is ErrUnknownSKU; pools that form a circle are
 	// inventory.ErrInvalid. It returns the Counters of the items, in their order,
 	// and which of them were made by this very call: who made one may load it.
@@ -195,7 +196,8 @@ type Store interface {
 	TallyAll(ctx context.Context) ([]Tally, error)
 
 	// Recount sets what is allocated of a SKU to what its orders hold, and the
-	// sums of its movements to the counters, by further movements. It reads every
+	// sums of its movements to the counters, by further movements, after the number of
+	// the last one is right. It reads every
 	// order while the SKU is locked: it is for a Tally that does not agree. It
 	// fails with ErrUnknownSKU.
 	Recount(ctx context.Context, sku string) (Counters, error)
@@ -299,10 +301,19 @@ type Tally struct {
 	Ledger         bool
 	MovedCapacity  int64 // units
 	MovedAllocated int64 // units
+
+	// Behind is how many movements there are beyond the number that the SKU's row has
+	// for its last one. With any, the next movement meets a number that is taken, and
+	// nothing can be changed.
+	Behind int64
+
+	// Orphan says that there is no such SKU, but orders or movements of it, because
+	// somebody deleted its row. All of Counters but the SKU is zero. See ErrOrphaned.
+	Orphan bool
 }
 
 // Balanced says whether the sums are those of the counters.
 func (t Tally) Balanced() bool {
-	return t.Counters.Allocated == t.Held+t.Confirmed+t.Uncounted &&
+	return !t.Orphan && t.Behind == 0 && t.Counters.Allocated == t.Held+t.Confirmed+t.Uncounted &&
 		(!t.Ledger || t.MovedCapacity == t.Counters.Capacity && t.MovedAllocated == t.Counters.Allocated)
 }

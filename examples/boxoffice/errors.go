@@ -112,6 +112,7 @@ var kinds = []struct {
 	{order.ErrUnknownSKU, http.StatusNotFound, "unknown_sku", ""},
 	{order.ErrPoolOnly, http.StatusConflict, "pool_only", ""},
 	{order.ErrAlreadyOnSale, http.StatusConflict, "already_on_sale", ""},
+	{order.ErrOrphaned, http.StatusConflict, "orphaned", ""},
 	{order.ErrNotFound, http.StatusNotFound, "not_found", ""},
 	{order.ErrIdempotencyConflict, http.StatusConflict, "idempotency_conflict", order.ErrIdempotencyConflict.Error()},
 	{order.ErrSuperseded, http.StatusConflict, "superseded", order.ErrSuperseded.Error()},
@@ -186,7 +187,7 @@ func (p *problem) detail(err error) {
 		if errors.As(err, &invalid) {
 			p.Field = invalid.Field
 		}
-	case "unknown_sku", "pool_only", "already_on_sale", "retired":
+	case "unknown_sku", "pool_only", "already_on_sale", "retired", "orphaned":
 		if errors.As(err, &ofSKU) {
 			p.SKU = ofSKU.SKU
 		}

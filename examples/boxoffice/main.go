@@ -109,6 +109,7 @@
 //	     superseded             the capacity was set, and is another one since
 //	     pool_only              sku: it can only be drawn on
 //	     already_on_sale        with other terms
+//	     orphaned               sku: its row was deleted, and not its orders
 //	     unknown_cursor         of the feed: it is another database's, or this one was restored
 //	413  too_large
 //	415  unsupported_media_type

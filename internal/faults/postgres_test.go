@@ -196,8 +196,29 @@ func (s *sale) opposite() bool {
 
 // Row 22: the database refuses every tenth order, by a constraint of its owner's.
 func poisonousOrders(t *testing.T, m *measured) {
+	refusesPoison(t, m, "alter table lastunit.orders add constraint no_poison check (customer <> 'poison')")
+}
+
+// Row 35: it does so by a trigger of its owner's that raises what it likes, at once or at
+// the commit.
+func ownTriggers(t *testing.T, m *measured) {
+	for name, trigger := range map[string]string{
+		"plain":     "trigger no before insert on lastunit.orders for each row execute function public.no()",
+		"deferred":  "constraint trigger no after insert on lastunit.orders deferrable initially deferred for each row execute function public.no()",
+		"own_state": "trigger no before insert on lastunit.orders for each row execute function public.no('AB123')",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			refusesPoison(t, m, `create function public.no() returns trigger language plpgsql as $$ begin
+				if new.customer = 'poison' then raise exception 'no' using errcode = coalesce(tg_argv[0], 'P0001'); end if;
+				return new; end $$; create `+trigger)
+		})
+	}
+}
+
+func refusesPoison(t *testing.T, m *measured, sql string) {
 	s := begin(t, setup{})
-	_, err := s.pool.Exec(t.Context(), "alter table lastunit.orders add constraint no_poison check (customer <> 'poison')")
+	_, err := s.pool.Exec(t.Context(), sql)
 	require.NoError(t, err)
 	var rejected atomic.Int64
 	s.rushWith(m, rush{buy: func(ctx context.Context, shop *booking.Service, r booking.Request) (order.Order, error) {

@@ -4,6 +4,18 @@ package faults_test
 // do to a sale.
 var fieldRows = []row{
 	{
+		name:    "35_own_triggers_that_refuse_an_order",
+		callers: "ErrRejected to that one, with the trigger's message; nothing to the others",
+		lost:    "nothing",
+		run:     ownTriggers,
+	},
+	{
+		name:    "36_tables_that_contradict_each_other",
+		callers: "ErrOutcomeUnknown for that SKU until Reconcile has repaired it; ErrOrphaned to who would put a deleted one on sale",
+		lost:    "nothing",
+		run:     tablesContradict,
+	},
+	{
 		name:    "37_odd_sessions_and_pgbouncer",
 		callers: "nothing; a database that is not UTF-8, and a pooler that breaks prepared statements, are named before the sale",
 		lost:    "nothing",

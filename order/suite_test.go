@@ -178,6 +178,12 @@ func useAll(store order.Store, of order.Counters, n int64) error {
 	if _, err := store.Movements(ctx, of.SKU, 0, 1); err != nil {
 		return err
 	}
+	if err := store.SetLedger(ctx, true); err != nil {
+		return err
+	}
+	if _, err := store.Pair(ctx, "another", "ours"); err != nil {
+		return err
+	}
 	if _, _, err := store.Feed(ctx, order.Cursor{}, 1); err != nil {
 		return err
 	}

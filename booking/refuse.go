@@ -34,8 +34,8 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 	}
 	for round := 0; a.rivalled || len(a.doubtful) > 0 || own != nil; round++ {
 		if round > maxRivals {
-			return order.Order{}, fmt.Errorf("%w: other attempts at order %q came up %d times while it was refused: %v",
-				order.ErrOutcomeUnknown, a.order.ID, round, refusal)
+			return order.Order{}, fmt.Errorf("%w: other attempts at order %q came up %d times while it was refused: %s",
+				order.ErrOutcomeUnknown, a.order.ID, round, refusal.Error())
 		}
 		var others []inventory.Deduction
 		var accepted []*acceptance
@@ -85,7 +85,7 @@ func (a *attempt) refuse(ctx context.Context, refusal error) (order.Order, error
 // stillInDoubt is the error if a commit may still land that nothing can fence. Its text has
 // the refusal, its chain has not: that one is not definite.
 func (a *attempt) stillInDoubt(refusal error) error {
-	return fmt.Errorf("%w; asked again, it is refused, which a commit on its way may belie: %v", unknown(a.doubt), refusal)
+	return fmt.Errorf("%w; asked again, it is refused, which a commit on its way may belie: %s", unknown(a.doubt), refusal.Error())
 }
 
 // maxRivals bounds how often a refusal looks for rivals, after it found some.

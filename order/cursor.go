@@ -105,7 +105,8 @@ func parseCursor(text string) (c Cursor, _ error) {
 			c.Positions[partition] = int64(position)
 		}
 	}
-	return c, c.check()
+	err := c.check()
+	return c, err
 }
 
 // check returns an inventory.InvalidError unless the cursor is zero, or names a store

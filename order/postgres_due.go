@@ -42,7 +42,7 @@ func (p *Postgres) Due(ctx context.Context, again time.Duration, limit int) ([]O
 			orders = append(orders, due...)
 			return err
 		},
-		fail: func(i int, err error) error {
+		fail: func(i int, _ error) error {
 			o, err := p.Order(ctx, ids[i])
 			switch {
 			case isApart(err) || errors.Is(err, ErrNotFound):

@@ -85,7 +85,7 @@ func (p *Postgres) Feed(ctx context.Context, after Cursor, limit int) (movements
 			return err
 		})
 	})
-	if err = cmp.Or(err, unknown); err != nil {
+	if err := cmp.Or(err, unknown); err != nil {
 		return nil, Cursor{}, err
 	}
 	return movements, next, nil

@@ -19,7 +19,7 @@ func TestRetiredByPostgres(t *testing.T) {
 	require.NoError(t, err)
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
-	defer conn.Close(t.Context()) //nolint:errcheck // at the end of the test
+	defer conn.Close(t.Context())
 	_, err = conn.Exec(t.Context(), "update lastunit.skus set paused = false")
 	require.ErrorContains(t, err, "skus_retired")
 	outcome, err := one(t.Context(), store, direct("1", "floor"))

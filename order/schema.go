@@ -139,7 +139,7 @@ func withoutStatements(pool *pgxpool.Pool) pgx.QueryExecMode {
 }
 
 func (u unprepared) Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error) {
-	return u.rower.Query(ctx, sql, append([]any{u.mode}, arguments...)...)
+	return u.rower.Query(ctx, sql, append([]any{u.mode}, arguments...)...) //nolint:rowserrcheck // they are the caller's
 }
 
 // recorded is a row of lastunit.migrations.

@@ -25,12 +25,12 @@ const (
 )
 
 // read reads a request's body, one JSON object, into a struct.
-func read(r *http.Request, most int64, into any) error {
+func read(r *http.Request, into any) error {
 	// Also so that a page in a browser can't post here by a plain form.
 	if mediaType(r) != "application/json" {
 		return &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "want Content-Type: application/json"}
 	}
-	body, err := readAll(r, most)
+	body, err := readAll(r, maxBody)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func readNothing(r *http.Request) error {
 	if r.Body == http.NoBody {
 		return nil
 	}
-	return read(r, maxBody, &struct{}{})
+	return read(r, &struct{}{})
 }
 
 // mediaType is the body's type, without parameters; empty if it is none.

@@ -200,7 +200,7 @@ func ails(err error) string {
 	var collect func(error)
 	collect = func(err error) {
 		var one *unreachable
-		if joined, is := err.(interface{ Unwrap() []error }); is { //nolint:errorlint // each of those that are joined
+		if joined, is := err.(interface{ Unwrap() []error }); is {
 			for _, err := range joined.Unwrap() {
 				collect(err)
 			}

@@ -99,6 +99,8 @@ func TestEveryErrorHasItsAnswer(t *testing.T) {
 		"order.ErrCancelled":              {order.ErrCancelled, 409, "cancelled"},
 		"order.ErrHoldExpired":            {order.ErrHoldExpired, 409, "hold_expired"},
 		"order.ErrIdempotencyConflict":    {order.ErrIdempotencyConflict, 409, "idempotency_conflict"},
+		"order.ErrRetired":                {order.ErrRetired, 409, "retired"},
+		"order.ErrPurged":                 {order.ErrPurged, 409, "purged"},
 		"order.ErrOrphaned":               {order.ErrOrphaned, 409, "orphaned"},
 		"order.ErrNewerSchema":            {order.ErrNewerSchema, 503, "unavailable"},
 		"order.ErrNoTransactions":         {order.ErrNoTransactions, 500, "internal"}, // it has none

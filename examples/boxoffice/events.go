@@ -23,7 +23,7 @@ func (a *api) putOnSale(r *http.Request) (any, error) {
 		Draws         []order.Line `json:"draws"`
 		PoolOnly      bool         `json:"pool_only"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	if body.Capacity == nil {
@@ -85,7 +85,7 @@ func (a *api) adjust(r *http.Request) (any, error) {
 		Reason    string               `json:"reason"`
 		Reference string               `json:"reference"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	if body.Units == nil {
@@ -112,7 +112,7 @@ func (a *api) setLimit(r *http.Request) (any, error) {
 	var body struct {
 		CustomerLimit nullable[int64] `json:"customer_limit"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	if !body.CustomerLimit.given {
@@ -137,7 +137,7 @@ func (a *api) setWindow(r *http.Request) (any, error) {
 		OpensAt  nullable[string] `json:"opens_at"`
 		ClosesAt nullable[string] `json:"closes_at"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	switch {

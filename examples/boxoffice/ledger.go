@@ -43,7 +43,7 @@ func (a *api) feed(r *http.Request) (any, error) {
 		After order.Cursor `json:"after"`
 		Size  *int64       `json:"size"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	size := order.DefaultPage

@@ -16,7 +16,7 @@ func (a *api) book(r *http.Request) (any, error) {
 		Customer string       `json:"customer"`
 		Lines    []order.Line `json:"lines"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	id, err := chosenID(body.ID)
@@ -33,7 +33,7 @@ func (a *api) hold(r *http.Request) (any, error) {
 		Lines    []order.Line `json:"lines"`
 		TTL      *string      `json:"ttl"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	id, err := chosenID(body.ID)
@@ -92,7 +92,7 @@ func (a *api) extend(r *http.Request) (any, error) {
 	var body struct {
 		TTL *string `json:"ttl"`
 	}
-	if err := read(r, maxBody, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		return nil, err
 	}
 	ttl, err := duration("ttl", body.TTL)

@@ -30,7 +30,7 @@ func TestStrictJSON(t *testing.T) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(bad))
 		require.NoError(t, err)
 		request.Header.Set("Content-Type", "application/json")
-		p := explain(request, read(request, maxBody, &into))
+		p := explain(request, read(request, &into))
 		assert.Equal(t, "invalid_request", p.Code, bad)
 	}
 	for _, good := range []string{

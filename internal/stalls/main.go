@@ -116,7 +116,7 @@ func mayHaveRealTime() bool {
 }
 
 func spin(until time.Time) {
-	for time.Now().Before(until) { //nolint:revive // it is to use a processor
+	for time.Now().Before(until) {
 	}
 }
 

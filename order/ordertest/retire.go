@@ -1,7 +1,6 @@
 package ordertest
 
 import (
-	"errors"
 
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
@@ -22,7 +21,7 @@ func (s *shop) retired(err error, sku string) {
 	s.ErrorIs(err, order.ErrRetired)
 	s.ErrorIs(err, inventory.ErrClosed)
 	var of *order.SKUError
-	s.True(errors.As(err, &of), "%v", err)
+	s.ErrorAs(err, &of)
 	s.Equal(sku, of.SKU)
 }
 

@@ -153,6 +153,8 @@ func (s *Service) endPass(ctx context.Context, p *pass) error {
 	}
 	whole := p.canary
 	whole.Whole = true
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
 	if err := s.config.Inventory.Plant(ctx, whole.Store, whole); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package booking_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/booking"
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -21,7 +21,7 @@ const notCalled = "no process calls Service.Run"
 func TestARunThatNobodyCalls(t *testing.T) {
 	t.Parallel()
 	inABubble(t, func(t *testing.T, s stores) {
-		var log bytes.Buffer // written and read in turn
+		var log servertest.Output
 		shop := open(t, s, func(c *booking.Config) {
 			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			c.CheckEvery = time.Second
@@ -80,7 +80,7 @@ func TestARunThatNobodyCalls(t *testing.T) {
 func TestAnAcceptWithoutARun(t *testing.T) {
 	t.Parallel()
 	inABubble(t, func(t *testing.T, s stores) {
-		var log bytes.Buffer
+		var log servertest.Output
 		shop := open(t, s, func(c *booking.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 100}))
 		for range 2 {

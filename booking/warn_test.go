@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lastunit/lastunit/internal/servertest"
 	"github.com/lastunit/lastunit/order"
 )
 
 // A flood of thousands of SKUs is one line at once, and then one for all that came since.
 func TestWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var text strings.Builder
+		var text servertest.Output
 		s, err := New(Config{Orders: order.NewMemory(), Logger: slog.New(slog.NewTextHandler(&text, nil))})
 		require.NoError(t, err)
 		flood := func() {

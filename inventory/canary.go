@@ -143,7 +143,9 @@ func (r *Redis) Plant(ctx context.Context, store string, seen Canary) error {
 	if seen.Whole {
 		verb = "whole"
 	}
-	_, err := r.canary(ctx, verb, store, 0, seen)
+	_, err := patiently(ctx, r.nodeOf(ctx, seen.Name), verb+" the canary"+of(seen.Server), func() (*reply, error) {
+		return r.canary(ctx, verb, store, 0, seen)
+	})
 	return err
 }
 

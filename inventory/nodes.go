@@ -228,8 +228,9 @@ var started = time.Now()
 
 func sinceStart() int64 { return int64(time.Since(started)) }
 
-// patiently reads something from the node. It returns when ctx ends, whatever the
-// client does with a context, and at once for a while after that was so.
+// patiently asks the node for something that may be late, or be done twice. It returns
+// when ctx ends, whatever the client does with a context, and at once for a while after
+// that was so.
 func patiently[T any](ctx context.Context, n *node, did string, read func() (T, error)) (T, error) {
 	began := sinceStart()
 	if began < n.silent.Load() {

@@ -1,7 +1,6 @@
 package ordertest
 
 import (
-
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )

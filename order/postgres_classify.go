@@ -49,8 +49,15 @@ func isTrouble(answer *pgconn.PgError) bool {
 	case "42P05", "26000": // prepared statements that a pooler mixed up
 		return true
 	}
-	return slices.Contains(troubleClasses[:], answer.Code[:min(2, len(answer.Code))])
+	class := answer.Code[:min(2, len(answer.Code))]
+	if class != ownClass && isRaised(answer) {
+		return false
+	}
+	return slices.Contains(troubleClasses[:], class)
 }
+
+// ownClass is that of the errors which this schema raises.
+const ownClass = "LU"
 
 // troubleClasses are the classes of SQLSTATE in which no order is to blame.
 var troubleClasses = [...]string{
@@ -64,7 +71,7 @@ var troubleClasses = [...]string{
 	"57", // operator intervention: a timeout, a shutdown
 	"58", // system error
 	"F0", // configuration file
-	"LU", // raised by this schema
+	ownClass,
 	"XX", // internal error
 }
 

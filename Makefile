@@ -46,9 +46,10 @@ test-deps: ## Install the servers the tests run, where they are missing
 # 1 if the server programs are here: not before test-deps has run. With
 # LASTUNIT_REQUIRE_SERVERS=1 a test that cannot get its server fails; without it
 # (a plain go test) the test is skipped. Without programs all packages share the
-# servers of REDIS_URL and DATABASE_URL, one package at a time.
+# servers of REDIS_URL and DATABASE_URL, one package at a time. A package has many times
+# what it takes on a quiet machine.
 INSTALLED = $(shell .ci/install-test-deps --installed && echo 1)
-TIMEOUT ?= 20m
+TIMEOUT ?= 40m
 GO_TEST = LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -count=1 -timeout $(TIMEOUT)$(if $(INSTALLED),, -p 1)
 say-left-out = @[ -n "$(INSTALLED)" ] || echo "Left out: the fault tests that must kill or configure a redis-server or postgres of their own, as the programs are not installed here"
 

@@ -47,10 +47,11 @@ test-deps: ## Install the servers the tests run, where they are missing
 # LASTUNIT_REQUIRE_SERVERS=1 a test that cannot get its server fails; without it
 # (a plain go test) the test is skipped. Without programs all packages share the
 # servers of REDIS_URL and DATABASE_URL, one package at a time. A package has many times
-# what it takes on a quiet machine.
+# what it takes on a quiet machine. Most tests wait most of the time, so that more of them
+# run at once than there are processors.
 INSTALLED = $(shell .ci/install-test-deps --installed && echo 1)
 TIMEOUT ?= 40m
-GO_TEST = LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -count=1 -timeout $(TIMEOUT)$(if $(INSTALLED),, -p 1)
+GO_TEST = LASTUNIT_REQUIRE_SERVERS=$(INSTALLED) $(GO) test -count=1 -parallel 6 -timeout $(TIMEOUT)$(if $(INSTALLED),, -p 1)
 say-left-out = @[ -n "$(INSTALLED)" ] || echo "Left out: the fault tests that must kill or configure a redis-server or postgres of their own, as the programs are not installed here"
 
 .PHONY: test

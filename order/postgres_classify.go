@@ -49,15 +49,8 @@ func isTrouble(answer *pgconn.PgError) bool {
 	case "42P05", "26000": // prepared statements that a pooler mixed up
 		return true
 	}
-	class := answer.Code[:min(2, len(answer.Code))]
-	if class != ownClass && isRaised(answer) {
-		return false
-	}
-	return slices.Contains(troubleClasses[:], class)
+	return slices.Contains(troubleClasses[:], answer.Code[:min(2, len(answer.Code))])
 }
-
-// ownClass is that of the errors which this schema raises.
-const ownClass = "LU"
 
 // troubleClasses are the classes of SQLSTATE in which no order is to blame.
 var troubleClasses = [...]string{
@@ -71,7 +64,7 @@ var troubleClasses = [...]string{
 	"57", // operator intervention: a timeout, a shutdown
 	"58", // system error
 	"F0", // configuration file
-	ownClass,
+	"LU", // raised by this schema
 	"XX", // internal error
 }
 

@@ -29,7 +29,6 @@ const refusing = `
 		when 'own state' then raise exception 'no' using errcode = 'AB123';
 		when 'as a table' then raise exception 'no' using errcode = 'undefined_table';
 		when 'as a right' then raise exception 'no' using errcode = 'insufficient_privilege';
-		when 'as trouble' then raise exception 'no' using errcode = 'object_not_in_prerequisite_state';
 		when 'assert' then assert false, 'no';
 		when 'zero' then perform 1 / 0;
 		when 'too long' then perform 'no'::"char"::text::int;
@@ -52,7 +51,7 @@ const refusing = `
 	create policy theirs on lastunit.orders using (true)
 		with check (customer <> 'policy' and (customer not like 'policy:%' or customer <> 'policy:' || status::text));`
 
-var refusals = []string{"plain", "no data", "own state", "as a table", "as a right", "as trouble", "assert", "zero", "too long", "deferred", "policy"}
+var refusals = []string{"plain", "no data", "own state", "as a table", "as a right", "assert", "zero", "too long", "deferred", "policy"}
 
 // newRefusing makes a store whose database refuses some orders.
 func newRefusing(t testing.TB) (store *order.Postgres, url string) {

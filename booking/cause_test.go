@@ -133,6 +133,11 @@ func TestAContextThatHasEnded(t *testing.T) {
 		"SetWindow": func(ctx context.Context, shop *booking.Service) error {
 			return shop.SetWindow(ctx, "floor", time.Time{}, time.Time{})
 		},
+		"Retire": func(ctx context.Context, shop *booking.Service) error { return shop.Retire(ctx, "floor") },
+		"Purge": func(ctx context.Context, shop *booking.Service) error {
+			_, err := shop.Purge(ctx, time.Now().Add(-24*time.Hour))
+			return err
+		},
 		"Pause":   func(ctx context.Context, shop *booking.Service) error { return shop.Pause(ctx, "floor") },
 		"Resume":  func(ctx context.Context, shop *booking.Service) error { return shop.Resume(ctx, "floor") },
 		"Rebuild": func(ctx context.Context, shop *booking.Service) error { return shop.Rebuild(ctx, "floor") },

@@ -36,6 +36,9 @@ func (s *Service) Purge(ctx context.Context, before time.Time) (purged int, _ er
 		return 0, &inventory.InvalidError{Field: "before", Reason: fmt.Sprintf(
 			"is %s, want %s ago at least", before.UTC().Format(time.RFC3339), max(PurgeAfter, s.config.SweepAfter))}
 	}
+	if err := sendable(ctx); err != nil {
+		return 0, err
+	}
 	for {
 		n, err := s.purge(ctx, before)
 		if purged += n; err != nil || n == 0 {

@@ -23,11 +23,15 @@ import (
 //
 // Repeating is safe. It fails with order.ErrUnknownSKU.
 func (s *Service) Retire(ctx context.Context, sku string) error {
+	if err := sendable(ctx); err != nil {
+		return err
+	}
+	caller := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	c, err := s.config.Orders.Retire(ctx, sku)
 	if err != nil {
-		return unknown(err)
+		return unknownOf(caller, err)
 	}
 	s.shelf.observeCounters(c)
 	if s.direct() {

@@ -287,7 +287,7 @@ func TestHeldRowLock(t *testing.T) {
 
 			release()
 			until(t, func() bool { _, err := one(t.Context(), store, direct("2", "floor")); return err == nil })
-			books(t, store)
+			books(t, unbounded)
 		})
 	}
 }

@@ -104,11 +104,14 @@ func (p *Postgres) commitApart(ctx context.Context, commits []Commit, outcomes [
 		},
 	}
 	err := division.divide(indexes(len(commits)), failed)
-	var counters []Counters
-	if err == nil {
-		counters, err = p.Counters(ctx, skusOf(commits)...)
+	if err != nil || !division.sent { // if it failed them all, nothing was counted
+		if division.sent {
+			err = inDoubt(err)
+		}
+		return nil, err
 	}
-	if err != nil && division.sent {
+	counters, err := p.Counters(ctx, skusOf(commits)...)
+	if err != nil {
 		err = inDoubt(err)
 	}
 	return counters, err

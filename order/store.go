@@ -88,7 +88,7 @@ type Store interface {
 	// Commit decides orders, one after the other in one round trip, and gives
 	// each its own Outcome, in the same order. At most MaxCommits at once. It
 	// returns the Counters of every SKU in them, pools included, sorted by SKU,
-	// without those that are unknown.
+	// without those that are unknown; none at all if every outcome is VerdictFailed.
 	//
 	// What decides about an order, the first that applies: its ID is there; a SKU
 	// is unknown; a deduction is dead, or its draws are wrong. Then unit by unit:

@@ -34,16 +34,24 @@ func (s *sale) audit() {
 	s.t.Logf("%s; watched %d times", s.told, s.watch.looks())
 }
 
+// differences are what the first service finds between the two sides. It is asked until it
+// answers: its statements may be bound by a time that a busy machine does not keep.
+func (s *sale) differences() (differences []booking.Difference) {
+	s.t.Helper()
+	eventually(s.t, func() (err error) {
+		differences, err = s.shops[0].ReconcileAll(context.Background(), booking.DryRun)
+		return err
+	})
+	return differences
+}
+
 // findings are what is wrong with the books, other than how much was sold: nothing, if
 // all is well. The sale is over when it is called, and all callers have an answer.
 func (s *sale) findings() []string {
 	s.t.Helper()
 	found := s.watch.end()
 	complain := func(format string, arguments ...any) { found = append(found, fmt.Sprintf(format, arguments...)) }
-	ctx := context.Background()
-	differences, err := s.shops[0].ReconcileAll(ctx, booking.DryRun)
-	require.NoError(s.t, err)
-	for _, difference := range differences {
+	for _, difference := range s.differences() {
 		complain("the two sides differ: %+v", difference)
 	}
 	s.told.mu.Lock()
@@ -73,8 +81,11 @@ func (s *sale) all() map[string]order.Order {
 	s.t.Helper()
 	found := make(map[string]order.Order)
 	for query := (order.Query{Size: order.MaxPage}); ; {
-		page, err := s.orders.Orders(context.Background(), query)
-		require.NoError(s.t, err)
+		var page order.Page
+		eventually(s.t, func() (err error) {
+			page, err = s.orders.Orders(context.Background(), query)
+			return err
+		})
 		for _, o := range page.Orders {
 			if len(o.Lines) == 1 && o.Lines[0].SKU == probe {
 				continue
@@ -93,8 +104,11 @@ func (s *sale) all() map[string]order.Order {
 // sold is how many units the live orders hold, as Postgres counts them.
 func (s *sale) sold() int64 {
 	s.t.Helper()
-	tallies, err := s.orders.Tally(context.Background(), floor)
-	require.NoError(s.t, err)
+	var tallies []order.Tally
+	eventually(s.t, func() (err error) {
+		tallies, err = s.orders.Tally(context.Background(), floor)
+		return err
+	})
 	require.Len(s.t, tallies, 1)
 	return tallies[0].Held + tallies[0].Confirmed
 }

@@ -69,7 +69,7 @@ func everyConnectionCut(t *testing.T, m *measured) {
 func locked(t *testing.T, m *measured) {
 	for name, change := range map[string]func(*pgxpool.Config){
 		"pool_exhausted":    func(c *pgxpool.Config) { c.MaxConns = 1 },
-		"statement_timeout": func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["statement_timeout"] = "300" },
+		"statement_timeout": func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["statement_timeout"] = "1s" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

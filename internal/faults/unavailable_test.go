@@ -50,8 +50,11 @@ func cannotServe(t *testing.T, m *measured) {
 		{
 			says: "LOADING",
 			// There for tests: microseconds for each key, so that a restart takes as long as
-			// the test wants.
-			options: []string{"--key-load-delay", keyLoadDelay, "--loading-process-events-interval-bytes", "1024"},
+			// the test wants. Redis answers after each key, as a key is as long as the interval.
+			options: []string{
+				"--key-load-delay", keyLoadDelay, "--rdbcompression", "no",
+				"--loading-process-events-interval-bytes", "1024",
+			},
 			begin:   beginLoading, end: endLoading,
 		},
 	} {
@@ -127,7 +130,7 @@ const keyLoadDelay = "10000"
 func beginLoading(ctx context.Context, s *sale) error {
 	pipe := s.client.Pipeline()
 	for i := range 15_000 {
-		pipe.Set(ctx, fmt.Sprint("filler-", i), strings.Repeat("x", 50), 0)
+		pipe.Set(ctx, fmt.Sprint("filler-", i), strings.Repeat("x", 1024), 0)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return err

@@ -55,7 +55,7 @@ func cannotServe(t *testing.T, m *measured) {
 				"--key-load-delay", keyLoadDelay, "--rdbcompression", "no",
 				"--loading-process-events-interval-bytes", "1024",
 			},
-			begin:   beginLoading, end: endLoading,
+			begin: beginLoading, end: endLoading,
 		},
 	} {
 		t.Run(r.says, func(t *testing.T) {

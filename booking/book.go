@@ -63,7 +63,7 @@ func (r Request) order() (order.Order, error) {
 //	order.ErrRefused              the order had been accepted, by Accept, and was refused since, for good
 //	                              (*order.RefusedError; also the error of the reason); it comes beside the error
 //	order.ErrRejected             a constraint, trigger or policy of your own in the database refuses it;
-//	                              the cause is its message
+//	                              the cause is its message (also whatever a trigger raises, of any SQLSTATE)
 //	inventory.ErrInvalid          a bound is broken (*inventory.InvalidError)
 //	order.ErrNotMigrated          call order.Migrate
 //	order.ErrNewerSchema          a newer build migrated the database: bring this program up to date

@@ -151,8 +151,8 @@ func (s *Service) changeAll(ctx context.Context, changes []order.Change) error {
 		}
 	}
 	if failed > 0 {
-		s.log.WarnContext(ctx, "lastunit: the database does not let orders be changed; trying on", "orders", failed,
-			"order", changes[first].ID, "action", changes[first].Action, "error", changed[first].Err)
+		s.log.WarnContext(ctx, "lastunit: the database does not let orders be changed; trying on",
+			append([]any{"orders", failed, "order", changes[first].ID, "action", changes[first].Action}, errorAttributes(changed[first].Err)...)...)
 	}
 	return err
 }

@@ -22,7 +22,7 @@ import (
 const (
 	refusingOrders = `
 		create function public.refuse() returns trigger language plpgsql as $$ begin
-			if new.customer = 'blocked' then raise exception 'no'; end if; return new; end $$;
+			if new.customer = 'blocked' then raise exception 'no' using errcode = '55000'; end if; return new; end $$;
 		create trigger refuse before insert on lastunit.orders for each row execute function public.refuse()`
 	refusingOrdersLate = `
 		create function public.refuse() returns trigger language plpgsql as $$ begin

@@ -73,7 +73,7 @@ func (s *Service) keep(ctx context.Context, name string, work func(context.Conte
 			return
 		case err != nil && !failing:
 			failing = true
-			s.log.WarnContext(ctx, "lastunit: the background work fails; trying on", "work", name, "error", err)
+			s.log.WarnContext(ctx, "lastunit: the background work fails; trying on", append([]any{"work", name}, errorAttributes(err)...)...)
 		case err == nil && failing && did:
 			failing = false
 			s.log.InfoContext(ctx, "lastunit: the background work goes on", "work", name)

@@ -86,9 +86,13 @@ var (
 	ErrUnavailable = errors.New("order store unavailable")
 
 	// ErrRejected says that the database refuses this very order, for instance
-	// by a constraint, a trigger or a policy of row-level security that somebody added:
-	// any error but those of a database in trouble. The database's message is the cause.
-	// Nothing was changed, and to ask again is of no use.
+	// by a constraint, a trigger or a policy of row-level security that somebody added.
+	// The database's message is the cause. Nothing was changed, and to ask again is of no use.
+	//
+	// It is whatever a trigger in PL/pgSQL raises, of any SQLSTATE but those that begin
+	// with LU; 40001 and 40P01 only after they were raised several times. An error that is
+	// not raised, as under a statement_timeout or by a trigger in C, is that of a
+	// database in trouble where its SQLSTATE is of such a class: ErrUnavailable.
 	ErrRejected = errors.New("rejected by the database")
 
 	// ErrNoTransactions says that the store is none whose users have transactions

@@ -140,11 +140,12 @@ func TestPoisonousOrder(t *testing.T) {
 func TestTroubleAfterTheFirstHalf(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
+	// The device has no room for a byte. To raise that it has none is not the same.
 	execute(t, url, `
 		create function public.trouble() returns trigger language plpgsql as $$
 		begin
-			if new.customer = 'poison' then raise exception 'poison' using errcode = 'check_violation'; end if;
-			if new.customer = 'trouble' then raise exception 'trouble' using errcode = 'lock_not_available'; end if;
+			if new.customer = 'poison' then raise exception 'poison' using errcode = 'disk_full'; end if;
+			if new.customer = 'trouble' then copy (select 1) to '/dev/full'; end if;
 			return new;
 		end $$;
 		create trigger trouble before insert on lastunit.orders for each row execute function public.trouble()`)
@@ -157,6 +158,7 @@ func TestTroubleAfterTheFirstHalf(t *testing.T) {
 	outcomeUnknown(t, err)
 	var answer *pgconn.PgError
 	require.ErrorAs(t, err, &answer)
+	require.Equal(t, "53100", answer.Code)
 	_, err = store.Order(t.Context(), "1")
 	require.NoError(t, err, "it was booked")
 
@@ -391,8 +393,9 @@ func TestSerializationFailures(t *testing.T) {
 
 			always := direct("2", "floor")
 			always.Order.Customer = "always"
-			_, err = one(t.Context(), store, always)
-			unavailable(t, err)
+			outcome, err = one(t.Context(), store, always)
+			require.NoError(t, err)
+			isRejected(t, outcome.Err, "always")
 			var tries int
 			require.NoError(t, pool.QueryRow(t.Context(), "select last_value from public.tries").Scan(&tries))
 			require.Equal(t, 4+10, tries, "bounded")

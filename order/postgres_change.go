@@ -91,7 +91,7 @@ func (p *Postgres) changeAll(
 	division := apart{
 		send: func(part []int) (err error) {
 			counters, err = p.changeTogether(ctx, changes, part, answers, *skip)
-			if sqlState(err) == "55P03" && !*skip {
+			if sqlState(err) == "55P03" && !isApart(err) && !*skip {
 				*skip = true
 				counters, err = p.changeTogether(ctx, changes, part, answers, true)
 			}

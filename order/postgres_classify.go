@@ -19,25 +19,28 @@ import (
 //   - A *partialError: the schema is not as this package made it. It may concern some
 //     orders and not others, and no order is to blame: ErrUnavailable or
 //     ErrNotMigrated, to those that it concerns.
-//   - A *rejectedError: everything else, such as an exception that a trigger raises.
-//     Some order of the batch is to blame: ErrRejected, to that order alone.
+//   - A *rejectedError: everything else, and whatever somebody's PL/pgSQL raises, of
+//     any SQLSTATE. Some order of the batch is to blame: ErrRejected, to that order alone.
 func classify(err, lost error) error {
 	var answer *pgconn.PgError
 	// Only an ERROR is the server's own word that the transaction is rolled back.
 	// Severity itself is in the language of lc_messages; a pooler in between
 	// that lost its server sends no unlocalized one.
-	if !errors.As(err, &answer) || answer.SeverityUnlocalized != "ERROR" ||
-		strings.HasPrefix(answer.Code, "08") || answer.Code == "40003" {
+	if !errors.As(err, &answer) || answer.SeverityUnlocalized != "ERROR" {
 		return fmt.Errorf("%w: %w", lost, err)
 	}
 	switch {
+	case isRaised(answer):
+		return &rejectedError{err}
+	case strings.HasPrefix(answer.Code, "08"), answer.Code == "40003":
+		return fmt.Errorf("%w: %w", lost, err)
 	case rolledBackForAnother(err), isTrouble(answer):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case breaksOwnConstraint(answer):
 		return &partialError{fmt.Errorf("%w: the tables contradict each other, see Reconcile: %w", ErrUnavailable, err), true}
 	case notMigrated(answer):
 		return &partialError{fmt.Errorf("%w: %w", ErrNotMigrated, err), false}
-	case strings.HasPrefix(answer.Code, "42") && !isRaised(answer) && !refusedByRow(answer):
+	case strings.HasPrefix(answer.Code, "42") && !refusedByRow(answer):
 		return &partialError{fmt.Errorf("%w: %w", ErrUnavailable, err), false}
 	}
 	return &rejectedError{err}
@@ -52,6 +55,9 @@ func isTrouble(answer *pgconn.PgError) bool {
 	return slices.Contains(troubleClasses[:], answer.Code[:min(2, len(answer.Code))])
 }
 
+// ownClass is that of the errors which this schema raises.
+const ownClass = "LU"
+
 // troubleClasses are the classes of SQLSTATE in which no order is to blame.
 var troubleClasses = [...]string{
 	"0A", // feature not supported: a cached plan whose tables have changed
@@ -64,12 +70,15 @@ var troubleClasses = [...]string{
 	"57", // operator intervention: a timeout, a shutdown
 	"58", // system error
 	"F0", // configuration file
-	"LU", // raised by this schema
+	ownClass,
 	"XX", // internal error
 }
 
-// isRaised reports whether somebody's PL/pgSQL raised the error on purpose.
-func isRaised(answer *pgconn.PgError) bool { return answer.Routine == "exec_stmt_raise" }
+// isRaised reports whether somebody's PL/pgSQL, such as a trigger, raised the error on
+// purpose. What this schema raises has a class of its own.
+func isRaised(answer *pgconn.PgError) bool {
+	return answer.Routine == "exec_stmt_raise" && !strings.HasPrefix(answer.Code, ownClass)
+}
 
 // refusedByRow reports whether a policy of row-level security refused a row. A right
 // that the role lacks has the same SQLSTATE, and concerns every order. Routines are

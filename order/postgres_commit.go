@@ -202,7 +202,7 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 // there, and somebody's transaction has changed it.
 func waitedForAnOrder(err error) bool {
 	var answer *pgconn.PgError
-	return errors.As(err, &answer) && answer.Code == "55P03" &&
+	return errors.As(err, &answer) && answer.Code == "55P03" && !isRaised(answer) &&
 		!strings.Contains(answer.Where, `"skus"`) && !strings.Contains(answer.Where, `"feed"`)
 }
 

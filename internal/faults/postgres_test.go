@@ -205,7 +205,7 @@ func ownTriggers(t *testing.T, m *measured) {
 	for name, trigger := range map[string]string{
 		"plain":     "trigger no before insert on lastunit.orders for each row execute function public.no()",
 		"deferred":  "constraint trigger no after insert on lastunit.orders deferrable initially deferred for each row execute function public.no()",
-		"own_state": "trigger no before insert on lastunit.orders for each row execute function public.no('AB123')",
+		"own_state": "trigger no before insert on lastunit.orders for each row execute function public.no('55000')",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,10 +40,13 @@ type migration struct {
 	name    string
 	version int
 	text    string
+	matches func() [][]string // of defines, in the text
 }
 
-// loadMigrations reads the files of this build, by version, without a gap.
-func loadMigrations() (all []migration, _ error) {
+// loadMigrations returns the files of this build, by version, without a gap.
+var loadMigrations = sync.OnceValues(readMigrations)
+
+func readMigrations() (all []migration, _ error) {
 	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted
 	if err != nil {
 		return nil, err
@@ -60,7 +64,9 @@ func loadMigrations() (all []migration, _ error) {
 		if version != i+1 {
 			return nil, fmt.Errorf("%s: want version %d", name, i+1)
 		}
-		all = append(all, migration{path.Base(name), version, string(text)})
+		// It is long to search, and a process that migrates a new database need not.
+		matches := sync.OnceValue(func() [][]string { return defines.FindAllStringSubmatch(string(text), -1) })
+		all = append(all, migration{path.Base(name), version, string(text), matches})
 	}
 	return all, nil
 }
@@ -99,7 +105,7 @@ var (
 func definitions(files []migration) (all []definition) {
 	last := make(map[string]definition)
 	for _, file := range files {
-		for _, match := range defines.FindAllStringSubmatch(file.text, -1) {
+		for _, match := range file.matches() {
 			if dropped := match[4]; dropped != "" {
 				delete(last, dropped)
 				continue

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ type cluster struct {
 	template *template // nil for an external server
 	user     string
 	sslmode  string
+	idle     idleConnections
 }
 
 const (
@@ -62,24 +64,24 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 func (p *Postgres) URL() string { return p.cluster.url(maintenance) }
 
 // Database makes a new, empty database and returns its URL, for the same user.
-// It is dropped with the test, together with the connections it still has.
+// On a shared server it is dropped with the test, together with the connections it
+// still has; elsewhere it goes with the server.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
 	// Nobody is ever connected to template0, as is possible for template1,
 	// and then it could not be copied. Its files are copied as they are: the
 	// default, page by page through the buffers, takes four times the work.
-	if err := p.cluster.execute("CREATE DATABASE " + name + " TEMPLATE template0 STRATEGY FILE_COPY"); err != nil {
+	if err := p.execute("CREATE DATABASE " + name + " TEMPLATE template0 STRATEGY FILE_COPY"); err != nil {
 		t.Fatalf("cannot create a database: %v", err)
 	}
-	t.Cleanup(func() {
-		if !p.s.answers() {
-			return // it goes with the whole cluster
-		}
-		if err := p.cluster.execute("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)"); err != nil {
-			t.Errorf("cannot drop a database: %v", err)
-		}
-	})
+	if p.shared {
+		t.Cleanup(func() {
+			if err := p.execute("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)"); err != nil {
+				t.Errorf("cannot drop a database: %v", err)
+			}
+		})
+	}
 	return p.cluster.url(name)
 }
 
@@ -145,6 +147,9 @@ func defaultSettings() []string {
 		"unix_socket_directories=",
 		"max_connections=200",
 		"fsync=off",
+		// To compile a query takes many times what it takes to run it on tables as
+		// small as a test's, and changes no answer.
+		"jit=off",
 		// Shared memory in files of the data directory goes with it, even
 		// when the server was killed.
 		"dynamic_shared_memory_type=mmap",
@@ -171,11 +176,51 @@ func (c *cluster) with(ctx context.Context, f func(*pgx.Conn) error) error {
 	return errors.Join(f(conn), conn.Close(ctx))
 }
 
-func (c *cluster) execute(sql string) error {
+// execute runs a statement in the maintenance database. A shared server of ours keeps the
+// connection for the next one: to connect takes more than the statement.
+func (p *Postgres) execute(sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), dropLimit)
 	defer cancel()
-	return c.with(ctx, func(conn *pgx.Conn) error {
+	run := func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, sql)
 		return err
-	})
+	}
+	if !p.shared || p.s.external != nil {
+		return p.cluster.with(ctx, run)
+	}
+	conn := p.cluster.idle.take()
+	if conn == nil {
+		var err error
+		if conn, err = pgx.Connect(ctx, p.URL()); err != nil {
+			return err
+		}
+	}
+	err := run(conn)
+	if err != nil {
+		return errors.Join(err, conn.Close(ctx))
+	}
+	p.cluster.idle.put(conn)
+	return nil
+}
+
+// idleConnections are those to the maintenance database that nobody uses just now. They
+// end with the server.
+type idleConnections struct {
+	mu  sync.Mutex
+	all []*pgx.Conn
+}
+
+func (i *idleConnections) take() (conn *pgx.Conn) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if last := len(i.all) - 1; last >= 0 {
+		conn, i.all = i.all[last], i.all[:last]
+	}
+	return conn
+}
+
+func (i *idleConnections) put(conn *pgx.Conn) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.all = append(i.all, conn)
 }

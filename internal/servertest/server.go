@@ -144,16 +144,6 @@ func (s *server) isRunning() bool {
 	return s.proc != nil && !s.proc.ended()
 }
 
-// answers reports whether the server runs and is not paused.
-func (s *server) answers() bool {
-	if s.external != nil {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.isRunning() && s.paused == nil
-}
-
 func (s *server) kill() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

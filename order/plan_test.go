@@ -287,3 +287,43 @@ func TestALargeLedgerIsReadInPart(t *testing.T) {
 		check(rows, each)
 	}
 }
+
+// TestNothingIsCompiled: tables that were never analyzed look so large that Postgres
+// compiles what reads them, which takes seconds.
+func TestNothingIsCompiled(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	owner := order.NewPostgres(newPool(t, url))
+	putOnSale(t, owner, "floor", 10)
+	held := direct("1", "floor")
+	held.Hold = time.Millisecond
+	_, err := one(t.Context(), owner, held)
+	require.NoError(t, err)
+	execute(t, url, `
+		create function public.interpreted() returns boolean language plpgsql as $$
+		begin
+			if current_setting('jit') = 'on' then raise exception 'it would be compiled'; end if;
+			return true;
+		end $$;
+		alter table lastunit.orders enable row level security;
+		alter table lastunit.skus enable row level security;
+		create policy own on lastunit.orders using (public.interpreted());
+		create policy own on lastunit.skus using (public.interpreted());`)
+	store := order.NewPostgres(newPool(t, newRole(t, url, readmeGrants(t, false)), set("jit", "on")))
+	for name, read := range map[string]func() error{
+		"Tally":     func() error { _, err := store.Tally(t.Context(), "floor"); return err },
+		"TallyAll":  func() error { _, err := store.TallyAll(t.Context()); return err },
+		"Order":     func() error { _, err := store.Order(t.Context(), "1"); return err },
+		"Orders":    func() error { _, err := store.Orders(t.Context(), order.Query{}); return err },
+		"Counters":  func() error { _, err := store.Counters(t.Context(), "floor"); return err },
+		"Scan":      func() error { _, err := store.Scan(t.Context(), order.AllPartitions, "", 10); return err },
+		"Look":      func() error { _, _, err := store.Look(t.Context(), []order.Commit{held}); return err },
+		"Due":       func() error { _, err := store.Due(t.Context(), time.Hour, 10); return err },
+		"Uncounted": func() error { _, err := store.Uncounted(t.Context(), "", 10); return err },
+		"Upkeep":    func() error { _, err := store.Upkeep(t.Context()); return err },
+		"Feed":      func() error { _, _, err := store.Feed(t.Context(), order.Cursor{}, 10); return err },
+		"Movements": func() error { _, err := store.Movements(t.Context(), "floor", 0, 10); return err },
+	} {
+		require.NoError(t, read(), name)
+	}
+}

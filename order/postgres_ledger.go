@@ -54,7 +54,7 @@ func (p *Postgres) Feed(ctx context.Context, after Cursor, limit int) (movements
 	next = after
 	var unknown error
 	err = p.read(ctx, func(batch *pgx.Batch) {
-		batch.Queue("select set_config('jit', 'off', true)")
+		queueNoJIT(batch)
 		queueFeedEnd(batch, after, partitions, positions, &next.Store, &unknown)
 		// The partition whose next movement is the oldest comes first, so that none
 		// waits for long behind a busy one; and each has its share of the page.

@@ -118,6 +118,10 @@ func queueNoScan(batch *pgx.Batch) {
 		"set_config('plan_cache_mode', 'force_generic_plan', true)")
 }
 
+// queueNoJIT is for what reads many rows: tables that were never analyzed look so large
+// that to compile the query takes seconds, for an answer that takes milliseconds.
+func queueNoJIT(batch *pgx.Batch) { batch.Queue("select set_config('jit', 'off', true)") }
+
 // queueCountersOf reads the counters of the SKUs of orders, sorted.
 func queueCountersOf(batch *pgx.Batch, ids []string, into *[]Counters) {
 	batch.Queue(selectCounters+` where s.sku in (
@@ -182,6 +186,7 @@ func (p *Postgres) Orders(ctx context.Context, query Query) (Page, error) {
 	}
 	var found []record
 	err := p.read(ctx, func(batch *pgx.Batch) {
+		queueNoJIT(batch)
 		batch.Queue("select * from ("+sql+") o order by number desc limit $2", before, query.size()+1).
 			Query(func(rows pgx.Rows) (err error) {
 				found, err = scanRecords(rows)
@@ -199,7 +204,10 @@ func (p *Postgres) Counters(ctx context.Context, skus ...string) (counters []Cou
 	if err := checkSKUs(skus); err != nil {
 		return nil, err
 	}
-	err = p.read(ctx, func(batch *pgx.Batch) { queueCounters(batch, skus, &counters) })
+	err = p.read(ctx, func(batch *pgx.Batch) {
+		queueNoJIT(batch)
+		queueCounters(batch, skus, &counters)
+	})
 	return counters, err
 }
 
@@ -246,6 +254,7 @@ func (p *Postgres) TallyAll(ctx context.Context) ([]Tally, error) { return p.tal
 // tally is of the SKUs, or of all if they are nil.
 func (p *Postgres) tally(ctx context.Context, skus []string) (tallies []Tally, err error) {
 	err = p.read(ctx, func(batch *pgx.Batch) {
+		queueNoJIT(batch)
 		batch.Queue(`with live as (
 				select l.sku, sum(l.quantity) filter (where o.status = 'held') as held,
 					sum(l.quantity) filter (where o.status = 'confirmed') as confirmed,

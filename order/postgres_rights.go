@@ -111,6 +111,7 @@ func (p *Postgres) checkSchema(ctx context.Context) (found inventory.Findings, _
 	var role string // as SQL takes it, for the advice
 	var may, execute []*bool
 	err = p.send(ctx, reading, func(batch *pgx.Batch) {
+		queueNoJIT(batch)
 		batch.Queue("select quote_ident(current_user)").QueryRow(func(row pgx.Row) error { return row.Scan(&role) })
 		batch.Queue(selectRights, privileges, tables, columns).Query(func(rows pgx.Rows) (err error) {
 			may, err = pgx.CollectRows(rows, pgx.RowTo[*bool])

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -79,10 +78,18 @@ func (p *Postgres) readIdentity(ctx context.Context) (*identity, error) {
 // sake of another one is tried again.
 const maxTries = 10
 
+// maxTaken bounds how often a transaction meets an order ID that is taken. The first
+// time it may not have looked the IDs up. From the second one on it has, after the
+// order that it met before was committed, and Postgres deletes no order: so it meets
+// another one, as a batch of many may do, or one that it can't see.
+const maxTaken = 3
+
 // write runs what is queued in one transaction and one round trip. It tries
 // again when Postgres rolled it back for the sake of another one, and when the
-// database turns out to be another one than before.
+// database turns out to be another one than before. An order ID that stays taken,
+// although no order is to be seen under it, is a *rejectedError.
 func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *pgx.Batch)) error {
+	taken := 0
 	for try := 1; ; try++ {
 		self, err := p.identify(ctx)
 		if err != nil {
@@ -90,6 +97,10 @@ func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *
 		}
 		err = p.transact(ctx, writing, func(batch *pgx.Batch) { queue(self, batch) })
 		switch {
+		case isTaken(err):
+			if taken++; taken == maxTaken {
+				return &rejectedError{pgErrorOf(err)}
+			}
 		case rolledBackForAnother(err):
 		case sqlState(err) == "LU001": // raised by lastunit.enter
 			p.self.CompareAndSwap(self, nil)
@@ -106,17 +117,17 @@ func (p *Postgres) write(ctx context.Context, queue func(self *identity, batch *
 // this one back: a serialization failure, a deadlock, or an order ID that was
 // taken after this one looked it up.
 func rolledBackForAnother(err error) bool {
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) {
-		return false
-	}
-	switch answer.Code {
+	switch sqlState(err) {
 	case "40001", "40P01":
 		return true
-	case "23505":
-		return answer.SchemaName == "lastunit" && answer.ConstraintName == "orders_pkey"
 	}
-	return false
+	return isTaken(err)
+}
+
+// isTaken says whether the primary key refuses an order, as there is one with its ID.
+func isTaken(err error) bool {
+	answer := pgErrorOf(err)
+	return answer != nil && answer.Code == "23505" && answer.SchemaName == "lastunit" && answer.ConstraintName == "orders_pkey"
 }
 
 // read runs what is queued in one transaction that changes nothing, so that its

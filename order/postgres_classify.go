@@ -140,9 +140,15 @@ func (e *partialError) Error() string { return e.err.Error() }
 func (e *partialError) Unwrap() error { return e.err }
 
 func sqlState(err error) string {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
+	if answer := pgErrorOf(err); answer != nil {
 		return answer.Code
 	}
 	return ""
+}
+
+// pgErrorOf is the server's answer in an error, nil without one.
+func pgErrorOf(err error) *pgconn.PgError {
+	var answer *pgconn.PgError
+	errors.As(err, &answer)
+	return answer
 }

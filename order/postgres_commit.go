@@ -133,7 +133,7 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 		if tries++; tries > 1 {
 			p.repeats.expect()
 		}
-		looked = p.repeats.expected()
+		looked = tries > 1 || p.repeats.expected()
 		batch.Queue("select verdicts, deciding, lefts, again, decided_at from "+
 			"lastunit.commit_orders($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 			self.id, looked, flat.ids, flat.customers, digests(self.key, commits, flat.orders), flat.holds, flat.skus,

@@ -50,11 +50,15 @@ func (p *Postgres) Refuse(ctx context.Context, orders []Order) ([]Outcome, error
 		case written[i]:
 			outcomes[i].Verdict = VerdictRefused
 		case outcomes[i].Verdict == VerdictNew || outcomes[i].Verdict == VerdictFailed:
-			outcomes[i] = Outcome{Verdict: VerdictFailed, Err: cmp.Or(failed[i], outcomes[i].Err)}
+			outcomes[i] = Outcome{Verdict: VerdictFailed, Err: cmp.Or(failed[i], outcomes[i].Err, errUnseen)}
 		}
 	}
 	return outcomes, nil
 }
+
+// errUnseen is for an order that was not written, and is not to be seen either.
+var errUnseen error = &rejectedError{errors.New("the order was not stored, and there is none to be seen: " +
+	"a trigger dropped it, or a policy of row-level security hides one with its ID")}
 
 // refuseBatch writes those of the orders that the indexes name, in one call, and
 // notes which were not there. Bare ones have neither customer nor lines.

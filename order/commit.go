@@ -51,8 +51,8 @@ const (
 	// VerdictUnknown: nothing was stored, the SKU of Unit was never put on sale.
 	VerdictUnknown
 	// VerdictFailed: nothing was stored, for the reason in Err. Only this order is
-	// concerned: ErrRejected. Or only its SKUs are, as their tables contradict each
-	// other: ErrUnavailable.
+	// concerned: ErrRejected, or ErrNewerSchema for an answer that this build does not
+	// know. Or only its SKUs are, as their tables contradict each other: ErrUnavailable.
 	VerdictFailed
 	// VerdictClosed: nothing was stored, as the SKU of Unit is not sold at the
 	// moment. Err is the *inventory.WindowError, or a *SKUError that is ErrRetired.

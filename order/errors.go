@@ -105,10 +105,11 @@ var (
 
 	// ErrNewerSchema says that a newer build migrated the database. From Migrate and
 	// Check it means that this build does not know the schema's version; from a call of
-	// the store that the format is another: nothing was changed, and nothing will be by
-	// this build. Bring the program up to date. A program that must start while others
-	// are on the newer build already may go on when Migrate returns it: where the format
-	// is another, its calls return it too.
+	// the store that the format is another, or, for one order, that its answer is one that
+	// this build does not know: nothing was changed, and nothing will be by this build.
+	// Bring the program up to date. A program that must start while others are on the newer
+	// build already may go on when Migrate returns it: where the format is another, its
+	// calls return it too.
 	ErrNewerSchema = errors.New("a newer lastunit migrated the database, bring this program up to date")
 
 	// ErrOtherBuild says that the schema is of the version that is recorded, but not what
@@ -196,7 +197,7 @@ func (e *AdjustmentError) Error() string { return fmt.Sprintf("adjustment %q: %v
 func (e *AdjustmentError) Unwrap() error { return e.Err }
 
 // OrderError names the order of an ErrIdempotencyConflict, ErrCancelled, ErrBusy,
-// ErrNotFound, ErrRejected or ErrUnavailable.
+// ErrNotFound, ErrRejected, ErrUnavailable or ErrNewerSchema.
 type OrderError struct {
 	ID  string
 	Err error

@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -154,6 +155,8 @@ func (p *Postgres) changeTogether(ctx context.Context, changes []Change, indexes
 // the customer has of it.
 func refusal(verdict string, o Order, unit int, number int64, counters []Counters) error {
 	switch verdict {
+	case "done":
+		return nil
 	case "cancelled":
 		return &OrderError{o.ID, ErrCancelled}
 	case "expired":
@@ -169,5 +172,10 @@ func refusal(verdict string, o Order, unit int, number int64, counters []Counter
 		c, _ := find(counters, u.SKU)
 		return &inventory.LimitError{SKU: u.SKU, Limit: c.CustomerLimit, Requested: u.Quantity, Used: number}
 	}
-	return nil
+	return &OrderError{o.ID, newerVerdict(verdict)}
+}
+
+// newerVerdict is the error of a verdict that this build does not know.
+func newerVerdict(verdict string) error {
+	return fmt.Errorf("%w: %q is an answer of a newer schema", ErrNewerSchema, verdict)
 }

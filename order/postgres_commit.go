@@ -190,8 +190,10 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 			outcome.Again = again[first : first+len(c.Deductions)]
 		case "existing":
 			p.repeats.expect()
-		default:
+		case "full", "reopening", "unknown", "limited", "paused", "closed", "not_open":
 			refused(outcome, verdict, units, int(deciding[n])-1, lefts[n], counters)
+		default:
+			outcome.Verdict, outcome.Err = VerdictFailed, newerVerdict(verdict)
 		}
 	}
 	return counters, nil
@@ -229,7 +231,7 @@ func refused(outcome *Outcome, verdict string, units []Line, unit int, number in
 		if terms.Retired() {
 			outcome.Err = &SKUError{sku.SKU, ErrRetired}
 		}
-	default:
+	default: // closed, not_open
 		why := map[string]error{"closed": inventory.ErrClosed, "not_open": inventory.ErrNotOpen}[verdict]
 		outcome.Verdict = VerdictClosed
 		outcome.Err = &inventory.WindowError{SKU: sku.SKU, OpensAt: terms.OpensAt, ClosesAt: terms.ClosesAt, Err: why}

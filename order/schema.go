@@ -22,7 +22,8 @@ import (
 // format is what the Go code and the schema agree on: the functions that are called,
 // their arguments and results, the columns that are read, and what all of it means.
 // Builds of one format sell side by side on one database, whichever of them migrated
-// it; a build that meets another format refuses. A migration that a build of before
+// it; a build that meets another format refuses. Within a format, a verdict that a build
+// does not know is one for which nothing was stored. A migration that a build of before
 // it could not work with sets lastunit.store.format to the next number, and drops the
 // functions that the older builds call: one that is running then finds out with its
 // next call.

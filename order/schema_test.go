@@ -237,3 +237,40 @@ func TestNewerSchema(t *testing.T) {
 		refused(store, name, func() error { _, err := store.Order(t.Context(), "1"); return err })
 	}
 }
+
+// TestVerdictOfANewerSchema: an answer that this build does not know, as a newer schema of
+// the same format may have, is an error of that order alone.
+func TestVerdictOfANewerSchema(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	execute(t, url, `do $$ begin
+		execute replace(pg_get_functiondef('lastunit.decide_orders'::regproc), '''full''', '''frozen''');
+		execute replace(pg_get_functiondef('lastunit.change_orders'::regproc), 'v_verdict := ''cancelled''', 'v_verdict := ''frozen''');
+		execute replace(pg_get_functiondef('lastunit.change_in_transaction'::regproc), 'when ''cancelled'' then ''cancelled''', 'when ''cancelled'' then ''frozen''');
+	end $$`)
+	pool := newPool(t, url)
+	store := order.NewPostgres(pool)
+	putOnSale(t, store, "floor", 2)
+	isNewer := func(err error) {
+		t.Helper()
+		require.ErrorIs(t, err, order.ErrNewerSchema)
+		require.ErrorContains(t, err, `"frozen"`)
+	}
+	commits := []order.Commit{direct("a", "floor"), direct("b", "floor"), direct("c", "floor")}
+	commits[1].Order.Lines[0].Quantity = 2
+	outcomes, _, err := store.Commit(t.Context(), commits)
+	require.NoError(t, err)
+	require.Equal(t, order.VerdictBooked, outcomes[0].Verdict)
+	require.Equal(t, order.VerdictFailed, outcomes[1].Verdict)
+	isNewer(outcomes[1].Err)
+	require.Equal(t, order.VerdictBooked, outcomes[2].Verdict)
+
+	_, _, err = cancel(t.Context(), store, "a")
+	require.NoError(t, err)
+	answers, _, err := store.Change(t.Context(), []order.Change{{ID: "a", Action: order.Confirm}, {ID: "c", Action: order.Confirm}})
+	require.NoError(t, err)
+	isNewer(answers[0].Err)
+	require.NoError(t, answers[1].Err)
+	_, err = store.ConfirmTx(t.Context(), begin(t, pool, pgx.ReadCommitted), "a")
+	isNewer(err)
+}

@@ -62,7 +62,7 @@ func (c *Cursor) UnmarshalJSON(text []byte) error {
 		*c = Cursor{}
 		return nil
 	case len(text) > 0 && text[0] == '{':
-		return invalidCursor("has a number for each SKU, as those of earlier builds: begin anew with the zero Cursor")
+		return invalidCursor("has a number for each SKU, as those of earlier builds: begin anew with the zero Cursor, which is \"\" in JSON")
 	}
 	var value string
 	if err := json.Unmarshal(text, &value); err != nil {

@@ -51,6 +51,12 @@ func newAPI(shop *booking.Service, ping func(context.Context) error, log *slog.L
 				a.fail(w, r, &problem{status: http.StatusForbidden, Code: "cross_origin", Message: err.Error()})
 				return
 			}
+			if !queried[pattern] {
+				if _, err := query(r); err != nil {
+					a.fail(w, r, err)
+					return
+				}
+			}
 			answer, err := handle(r)
 			if err != nil {
 				a.fail(w, r, err)
@@ -60,6 +66,11 @@ func newAPI(shop *booking.Service, ping func(context.Context) error, log *slog.L
 		})
 	}
 	return inJSON(mux)
+}
+
+// queried are those that read the parameters of their query. The others take none.
+var queried = map[string]bool{
+	"GET /api/v1/events": true, "GET /api/v1/events/{sku}/movements": true, "GET /api/v1/history": true,
 }
 
 // health says whether both servers answer, and the orders' tables are there.

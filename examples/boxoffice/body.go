@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -26,26 +27,30 @@ const (
 
 // read reads a request's body, one JSON object, into a struct.
 func read(r *http.Request, into any) error {
-	// Also so that a page in a browser can't post here by a plain form.
-	if mediaType(r) != "application/json" {
-		return &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "want Content-Type: application/json"}
+	if err := wantJSON(r); err != nil {
+		return err
 	}
 	body, err := readAll(r, maxBody)
 	if err != nil {
 		return err
 	}
+	return parseBody(body, into)
+}
+
+func parseBody(body []byte, into any) error {
 	// Package json would replace bad bytes, and so make two IDs one.
 	if !utf8.Valid(body) {
 		return &inventory.InvalidError{Field: "body", Reason: "is not valid UTF-8"}
 	}
 
-	if err := strictJSON(body); err != nil {
+	places, err := strictJSON(body, reflect.TypeOf(into).Elem())
+	if err != nil {
 		return err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return badJSON(err)
+		return badJSON(err, places)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return &inventory.InvalidError{Field: "body", Reason: "goes on after the JSON object"}
@@ -53,13 +58,26 @@ func read(r *http.Request, into any) error {
 	return nil
 }
 
+// wantJSON refuses a body of another type, also so that a page in a browser can't post
+// here by a plain form.
+func wantJSON(r *http.Request) error {
+	if mediaType(r) != "application/json" {
+		return &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "want Content-Type: application/json"}
+	}
+	return nil
+}
+
 // readNothing is for what has no body, or an empty object: anything in it would
 // be lost on us.
 func readNothing(r *http.Request) error {
-	if r.Body == http.NoBody {
-		return nil
+	body, err := readAll(r, maxBody)
+	if err != nil || len(body) == 0 { // also one in chunks, of which there is none
+		return err
 	}
-	return read(r, &struct{}{})
+	if err := wantJSON(r); err != nil {
+		return err
+	}
+	return parseBody(body, &struct{}{})
 }
 
 // mediaType is the body's type, without parameters; empty if it is none.
@@ -76,7 +94,7 @@ func mediaType(r *http.Request) string {
 func readAll(r *http.Request, most int64) ([]byte, error) {
 	if _, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil {
 		switch charset := strings.ToLower(parameters["charset"]); charset {
-		case "", "utf-8", "utf8", "us-ascii":
+		case "", "utf-8", "utf8":
 		default:
 			return nil, &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: fmt.Sprintf("the charset is %.40q, want utf-8", charset)}
 		}
@@ -107,14 +125,14 @@ func (n *nullable[T]) UnmarshalJSON(text []byte) error {
 }
 
 // badJSON says what is wrong in the client's words, not in Go's.
-func badJSON(err error) error {
+func badJSON(err error, places []place) error {
 	var wrongType *json.UnmarshalTypeError
 	var invalid *inventory.InvalidError
 	switch {
 	case errors.As(err, &invalid): // of a value that reads itself
 		return invalid
 	case errors.As(err, &wrongType):
-		field := wrongType.Field
+		field := fieldAt(places, wrongType.Offset, wrongType.Field)
 		if field == "" {
 			field = "body"
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -107,7 +108,7 @@ var kinds = []struct {
 	{inventory.ErrNotOpen, http.StatusConflict, "not_open", ""},
 	{inventory.ErrClosed, http.StatusConflict, "closed", ""},
 	{order.ErrHoldExpired, http.StatusConflict, "hold_expired", ""},
-	{order.ErrUnknownCursor, http.StatusConflict, "unknown_cursor", ""},
+	{order.ErrUnknownCursor, http.StatusConflict, "unknown_cursor", `the cursor is another database's, or beyond the end of this one's feed: begin anew with "after": ""`},
 	{inventory.ErrInvalid, http.StatusBadRequest, "invalid_request", ""},
 	{order.ErrUnknownSKU, http.StatusNotFound, "unknown_sku", ""},
 	{order.ErrPoolOnly, http.StatusConflict, "pool_only", ""},
@@ -133,7 +134,7 @@ var kinds = []struct {
 const unavailable = "the service can't answer at the moment, try again"
 
 func kind(r *http.Request, err error) *problem {
-	if r.Pattern == "GET /healthz" {
+	if r.Pattern == "GET /healthz" && !errors.Is(err, inventory.ErrInvalid) {
 		return &problem{status: http.StatusServiceUnavailable, Code: "unavailable", Message: ails(err)}
 	}
 	for _, k := range kinds {
@@ -236,9 +237,17 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	write(w, p.status, map[string]*problem{"error": p})
 }
 
-// inJSON makes the router's own answers, such as 404 and 405, JSON too.
+// inJSON makes the router's own answers, such as 404 and 405, JSON too. A path that it
+// would clean, and send its client to, is not found.
 func inJSON(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isClean(r.URL.EscapedPath()) {
+			writeProblem(w, &problem{
+				status: http.StatusNotFound, Code: "not_found",
+				Message: "the path has an empty part, or one that is . or ..: encode a / in an ID as %2F, and . and .. as %2E and %2E%2E",
+			})
+			return
+		}
 		handler, pattern := mux.Handler(r)
 		if pattern != "" {
 			mux.ServeHTTP(w, r)
@@ -252,6 +261,12 @@ func inJSON(mux *http.ServeMux) http.Handler {
 		}
 		writeProblem(w, &problem{status: answer.status, Code: code, Message: string(bytes.TrimSpace(answer.body))})
 	})
+}
+
+// isClean says whether a path is as the router wants it: it may end with a slash.
+func isClean(escaped string) bool {
+	clean := path.Clean("/" + escaped)
+	return escaped == clean || clean != "/" && escaped == clean+"/"
 }
 
 // answer keeps what a handler writes.

@@ -54,7 +54,8 @@
 // The ID is the idempotency key: choose it before the first try, and send the same
 // again until the answer is definite. Without one an ID is made, and told. A hold
 // keeps its units for its ttl, text such as "90s", "10m" or "1h30m"; a
-// number without a unit is refused.
+// number without a unit is refused. In a path a / in an ID is %2F, and an ID that is . or ..
+// is %2E or %2E%2E.
 //
 //	POST   /api/v1/book                  {"id", "customer", "lines": [{"sku", "quantity"}]}
 //	POST   /api/v1/hold                  {"id", "customer", "lines": [{"sku", "quantity"}], "ttl"}
@@ -89,7 +90,8 @@
 // # Answers
 //
 // All is JSON, times are RFC 3339. An error is {"error": {"code", "message", …}} with
-// the facts in fields of their own. The codes:
+// the facts in fields of their own. A body's keys are exactly those above, and a query has
+// no parameters but those above. The codes:
 //
 //	400  invalid_request        field says where
 //	403  cross_origin           a browser sent it from another site
@@ -113,7 +115,8 @@
 //	     unknown_cursor         of the feed: it is another database's, or this one was restored
 //	413  too_large
 //	415  unsupported_media_type
-//	422  rejected               by a constraint of the database
+//	422  rejected               by a constraint or a trigger of the database
+//	500  internal               a bug of this service: it is in its log
 //	503  try_again, busy, overloaded, unavailable, not_sent, outcome_unknown
 //	                            ask again, with the same ID; Retry-After says when
 //
@@ -123,7 +126,8 @@
 //
 // # The rush
 //
-// With -rush it sends buyers at itself and audits what became of them.
+// With -rush it sends buyers at itself and audits what became of them. On real servers the
+// event and its orders stay there: don't rush where you sell.
 //
 //	go run ./examples/boxoffice -rush 20000 -capacity 1000
 package main

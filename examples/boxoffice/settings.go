@@ -36,7 +36,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	flags.StringVar(&s.prefix, "prefix", inventory.DefaultKeyPrefix, "what the keys in Redis begin with")
 	flags.StringVar(&s.imports, "import", "", "CSV `file` whose items are put on sale before it opens; one that is on sale in another way is an error")
 	flags.BoolVar(&s.anyway, "anyway", false, "open in spite of the problems that a look at the servers finds, such as fsync off")
-	flags.IntVar(&s.rush, "rush", 0, "send this many `buyers` at one event, audit, and exit")
+	flags.IntVar(&s.rush, "rush", 0, "send this many `buyers` at one event, audit, and exit. On real servers the event, with a name of its own, and its orders stay")
 	flags.Int64Var(&s.capacity, "capacity", 1000, "`units` on sale in the rush")
 	flags.IntVar(&s.atOnce, "at-once", 500, "`buyers` at one time in the rush")
 	if err := flags.Parse(args); err != nil {

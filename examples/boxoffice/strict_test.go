@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,6 +23,7 @@ func TestStrictJSON(t *testing.T) {
 	for _, bad := range []string{
 		`{"id":"\ud800"}`, `{"id":"\udfff"}`, `{"id":"\uDBFFx"}`, `{"id":"\ud800\ud800"}`, `{"\ud800":1}`, `{"id":"\\\ud800"}`,
 		`{"id":"a","id":"b"}`, `{"id":"a","ID":"b"}`, `{"id":"a","\u0069d":"b"}`, `{"lines":[{"sku":"a","sku":"b"}]}`, `{"a":{},"a":1}`,
+		`{"ID":"a"}`, `{"lines":[{"sku":"a","ſku":"x"}]}`, `{"lines":[{"\u017fku":"x"}]}`, `{"lines":[{"SKU":"a"}]}`,
 	} {
 		var into struct {
 			ID    string       `json:"id"`
@@ -36,15 +38,52 @@ func TestStrictJSON(t *testing.T) {
 	for _, good := range []string{
 		`{"id":"\ud83d\ude00"}`, `{"id":"\\ud800"}`, `{"id":"\u00e9\ufffd"}`, `{"lines":[{"sku":"sku"},{"sku":"sku"}],"id":"lines"}`, `[`, `{"a"`, `{}x`, ``, `"\u12`,
 	} {
-		require.NoError(t, strictJSON([]byte(good)), good)
+		_, err := strictJSON([]byte(good), nil)
+		require.NoError(t, err, good)
 	}
+}
+
+// What is no address of ours is so in JSON, and nobody is sent elsewhere.
+func TestUncleanPaths(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"/api//v1/history", "/api/v1/./history", "/api/v1/orders/..", "/api/v1/orders/../history", "//", "/api/v1//book/", "/nowhere", "/"} {
+		for _, method := range []string{"GET", "POST"} {
+			a := ask(t, handler(t), method, target, "")
+			assert.Equal(t, http.StatusNotFound, a.Code, "%s %s: %s", method, target, a.Body)
+			assert.Equal(t, "not_found", a.problem.Code, target)
+			assert.NotEmpty(t, a.problem.Message, target)
+			assert.Empty(t, a.Header().Get("Location"), target)
+		}
+	}
+}
+
+func TestUnknownParameters(t *testing.T) {
+	t.Parallel()
+	h := handler(t)
+	for target, method := range map[string]string{
+		"/api/v1/events/floor?a=1": "GET", "/api/v1/orders/x?a=1": "GET", "/healthz?a=1": "GET", "/api/v1/orders/x/confirm?a=1": "POST",
+		"/api/v1/history?a=1": "GET", "/api/v1/events/floor/limit?a=1": "PUT",
+	} {
+		a := ask(t, h, method, target, "")
+		assert.Equal(t, http.StatusBadRequest, a.Code, target)
+		assert.Equal(t, "a", a.problem.Field, target)
+	}
+}
+
+func TestEmptyChunks(t *testing.T) {
+	t.Parallel()
+	a := ask(t, handler(t), "POST", "/api/v1/orders/x/confirm", "", func(r *http.Request) {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader("")), -1
+		r.Header.Del("Content-Type")
+	})
+	assert.Equal(t, "not_found", a.problem.Code, a.Body)
 }
 
 func TestCharset(t *testing.T) {
 	t.Parallel()
 	for charset, status := range map[string]int{
 		"utf-8": http.StatusNotFound, "UTF-8": http.StatusNotFound, `"utf-8"`: http.StatusNotFound,
-		"utf-16": http.StatusUnsupportedMediaType, "iso-8859-1": http.StatusUnsupportedMediaType,
+		"utf-16": http.StatusUnsupportedMediaType, "iso-8859-1": http.StatusUnsupportedMediaType, "us-ascii": http.StatusUnsupportedMediaType,
 	} {
 		for _, media := range []string{"application/json", "text/csv"} {
 			target, body := "/api/v1/book", `{"customer":"c","lines":[{"sku":"none","quantity":1}]}`

@@ -23,6 +23,8 @@ func query(r *http.Request, names ...string) (url.Values, error) {
 	}
 	for name, given := range values {
 		switch {
+		case len(names) == 0:
+			return nil, &inventory.InvalidError{Field: name, Reason: "is unknown: there are no parameters here"}
 		case !slices.Contains(names, name):
 			return nil, &inventory.InvalidError{Field: name, Reason: "is unknown, want " + strings.Join(names, ", ")}
 		case len(given) > 1 && name != "sku":

@@ -33,7 +33,8 @@ const (
 // again to see that they are gone. A server that does not answer is inventory.ErrUnavailable
 // or order.ErrUnavailable; in a repair, order.ErrOutcomeUnknown. Where only one node
 // of a cluster does not answer, its SKUs are passed over, and the differences of all
-// others come beside the error.
+// others come beside the error. So is a SKU that can't be repaired, as where somebody
+// keeps its row locked: the error names some of them.
 func (s *Service) Reconcile(ctx context.Context, mode Mode, skus ...string) ([]Difference, error) {
 	if err := mode.check(ctx); err != nil {
 		return nil, err
@@ -87,23 +88,22 @@ func (mode Mode) check(ctx context.Context) error {
 	return &inventory.InvalidError{Field: "mode", Reason: "is neither DryRun nor Repair"}
 }
 
-// reconcile compares the two sides of SKUs, of which Postgres has these tallies.
+// reconcile compares the two sides of SKUs, of which Postgres has these tallies. What can't
+// be repaired keeps no other from it, as long as the context lasts.
 func (s *Service) reconcile(ctx context.Context, mode Mode, tallies []order.Tally) ([]Difference, error) {
 	var differences []Difference
+	var failed failures
 	for _, tally := range tallies {
 		differences = append(differences, differencesIn(tally)...)
 		if mode == Repair && !tally.Balanced() && !tally.Orphan {
-			c, err := s.config.Orders.Recount(ctx, tally.Counters.SKU)
-			if err != nil {
-				return differences, unknown(err)
+			if err := s.recount(ctx, tally.Counters.SKU); err != nil {
+				failed.add(fmt.Errorf("recount SKU %q: %w", tally.Counters.SKU, unknown(err)))
 			}
-			s.bring(ctx, c)
 		}
 	}
 	if mode == Repair { // what is recounted can be counted
-		if _, err := s.count(ctx); err != nil {
-			return differences, unknown(err)
-		}
+		_, err := s.count(ctx)
+		failed.add(unknown(err))
 	}
 	tallies = slices.DeleteFunc(slices.Clone(tallies), func(t order.Tally) bool { return t.Orphan })
 	var unasked error
@@ -117,7 +117,8 @@ func (s *Service) reconcile(ctx context.Context, mode Mode, tallies []order.Tall
 		}
 		found, stocks, err := s.compareAll(ctx, before)
 		if err != nil {
-			return differences, err
+			failed.add(err)
+			return differences, failed.join()
 		}
 		for i, difference := range found {
 			if difference.Kind == unread {
@@ -134,7 +135,7 @@ func (s *Service) reconcile(ctx context.Context, mode Mode, tallies []order.Tall
 			}
 			if mode == Repair {
 				if err := s.repair(ctx, before[i], stocks[i], difference); err != nil {
-					return differences, unknown(err)
+					failed.add(fmt.Errorf("repair SKU %q: %w", before[i].SKU, unknown(err)))
 				}
 			}
 		}
@@ -142,7 +143,46 @@ func (s *Service) reconcile(ctx context.Context, mode Mode, tallies []order.Tall
 	if mode == Repair {
 		unasked = unknown(unasked)
 	}
-	return differences, unasked
+	failed.add(unasked)
+	return differences, failed.join()
+}
+
+// recount makes Postgres count the orders of a SKU.
+func (s *Service) recount(ctx context.Context, sku string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c, err := s.config.Orders.Recount(ctx, sku)
+	if err == nil {
+		s.bring(ctx, c)
+	}
+	return err
+}
+
+// failures are the errors of many SKUs, of which one error names some.
+type failures struct {
+	errs []error
+	more int
+}
+
+// maxFailures is how many an error names.
+const maxFailures = 10
+
+func (f *failures) add(err error) {
+	switch {
+	case err == nil:
+	case len(f.errs) < maxFailures:
+		f.errs = append(f.errs, err)
+	default:
+		f.more++
+	}
+}
+
+func (f *failures) join() error {
+	if f.more > 0 {
+		return errors.Join(append(slices.Clip(f.errs), fmt.Errorf("and %d errors more", f.more))...)
+	}
+	return errors.Join(f.errs...)
 }
 
 // checkPage is how many SKUs are compared in a handful of round trips.
@@ -227,10 +267,15 @@ func skusOf(counters []order.Counters, indexes []int) []string {
 // repair does what mends a difference, and sweeps. A rebuild begins a new epoch
 // only if the epoch is still the one that was read before Redis was.
 func (s *Service) repair(ctx context.Context, c order.Counters, stock inventory.Stock, difference Difference) error {
+	if err := ctx.Err(); err != nil {
+		return err // else what is joined would go on without it
+	}
 	switch difference.Kind {
 	case unread:
 		return stock.Err
 	case KindRetired:
+		ctx, cancel := s.bound(ctx)
+		defer cancel()
 		return s.removeRetired(ctx, c, false)
 	case "":
 		if stock.Unsettled == 0 {

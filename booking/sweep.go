@@ -38,7 +38,7 @@ func (s *Service) sweep(ctx context.Context, c order.Counters, age time.Duration
 // sweepPage settles or restores deductions of a SKU, if Postgres knows it, and returns
 // how many. It passes over those of which the database does not say what became of them.
 func (s *Service) sweepPage(ctx context.Context, c order.Counters, old []inventory.Deduction) (swept int, _ error) {
-	consumed, counters, err := s.config.Orders.Fence(ctx, old)
+	consumed, counters, err := s.fence(ctx, old)
 	if errors.Is(err, order.ErrRejected) {
 		if len(old) == 1 {
 			s.warn(ctx, c.SKU, "lastunit: the database rejects the fence of a deduction that was left behind; it stays", "order", old[0].OrderID, "error", err)
@@ -70,4 +70,11 @@ func (s *Service) sweepPage(ctx context.Context, c order.Counters, old []invento
 	s.log.InfoContext(ctx, "lastunit: swept deductions that were left behind",
 		"sku", c.SKU, "settled", len(settle), "restored", len(restore))
 	return len(old), nil
+}
+
+// fence waits no longer for a SKU that somebody has locked than any call does.
+func (s *Service) fence(ctx context.Context, old []inventory.Deduction) ([]bool, []order.Counters, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.config.Orders.Fence(ctx, old)
 }

@@ -42,8 +42,8 @@ func start(ctx context.Context, pool *pgxpool.Pool, work *sync.WaitGroup) (*book
 	work.Go(func() { _ = shop.Run(ctx) }) // in every process; work is a sync.WaitGroup
 
 	err = shop.PutOnSale(ctx, order.Item{SKU: "floor", Capacity: 1000}) // nothing new if it is there, just so
-	if errors.Is(err, order.ErrAlreadyOnSale) {
-		err = nil // it was changed since the last start, and stays as it is; with several items in one call none is made
+	if errors.Is(err, order.ErrAlreadyOnSale) || errors.Is(err, order.ErrRetired) {
+		err = nil // it was changed, or retired, since the last start, and stays as it is
 	}
 	return shop, err
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/lastunit/lastunit/order"
 )
 
-// Check says what is wrong before the sale begins, and changes nothing. Call it once
+// Check says what is wrong before the sale begins, and changes nothing on the servers. Call it once
 // at start-up, after order.Migrate; it takes a handful of round trips. Both servers are
 // asked about their settings, the rights of their users and their clocks, and so are
 // the settings of the client and the pool:
@@ -29,7 +29,9 @@ import (
 //
 // A Problem breaks a promise, or stops the sale: a replica, fsync off, keys that may be
 // evicted, a right that is missing, tables that are not there (order.ErrNotMigrated),
-// another database that sells under the same keys in Redis, or this one under others.
+// another database that sells under the same keys in Redis, or this one under others;
+// this process does not use Redis then, as when Run finds it, until a later look at both
+// finds that they belong together.
 // A Notice is worth knowing; what could not be asked is one, as Check needs no rights
 // beyond those that selling needs. An Inventory or Orders that is no inventory.Checker,
 // such as those in memory, has nothing to say.
@@ -76,8 +78,11 @@ func (s *Service) Check(ctx context.Context) (inventory.Findings, error) {
 
 // checkPairing looks whether another order store uses the same keys in Redis, or this one
 // other keys: each of the two would rebuild what the other one has, again and again. It
-// finds nothing where a side does not answer.
+// finds nothing where a side does not answer. What it finds it takes note of, as a
+// process in which no Run looks would go on to use Redis.
 func (s *Service) checkPairing(ctx context.Context) (found inventory.Findings) {
+	s.canaries.pairing.Lock()
+	defer s.canaries.pairing.Unlock()
 	pairing, err := s.config.Orders.Paired(ctx)
 	if err != nil {
 		return nil
@@ -86,7 +91,9 @@ func (s *Service) checkPairing(ctx context.Context) (found inventory.Findings) {
 	if err != nil {
 		return nil
 	}
-	if wrong := s.mispaired(pairing, canaries); wrong != nil {
+	wrong := s.mispaired(pairing, canaries)
+	s.setUnpaired(ctx, wrong)
+	if wrong != nil {
 		return inventory.Findings{wrong.finding()}
 	}
 	// Another one that has not looked for a canary yet, as one without Run.

@@ -14,10 +14,12 @@ import (
 // nor of what draws on it, whatever Redis has granted or accepted. Book, Hold, Accept and
 // Reclaim fail with order.ErrRetired (*order.SKUError), which is inventory.ErrClosed too;
 // accepted orders that are not in Postgres yet are refused for good, and told of. So do
-// PutOnSale, Resume and Rebuild.
+// Resume, Rebuild, and a PutOnSale that names the SKU, with all its items.
 //
 // Its orders and movements stay. What is held can be confirmed, extended and cancelled,
-// and expires; what comes back stays in Postgres. Stock tells when it was retired. Its key
+// and expires; what comes back stays in Postgres. Reconcile, Movements, Pause and what
+// changes the capacity, the limit or the window work as before. Stock tells when it was
+// retired, and Paused is true from then on. Its key
 // in Redis is removed before Retire returns, or by Run as soon as Redis can be reached and
 // its accepted orders are decided; from then on the SKU costs nothing in the background.
 //

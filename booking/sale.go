@@ -13,10 +13,11 @@ import (
 // PutOnSale makes SKUs, all of them or none, at most order.MaxItems at once, in
 // a handful of round trips. When it returns, Postgres has them, and buyers find
 // their units, or do as soon as Redis can be reached. A SKU that is there as the
-// item says is no error; otherwise it is order.ErrAlreadyOnSale, and then no item of
-// the call is made, the new ones neither. A pool that is not there is
-// order.ErrUnknownSKU. A SKU that was retired, or a new one that draws on such a pool, is
-// order.ErrRetired.
+// item says is no error; otherwise it is order.ErrAlreadyOnSale. A pool that is not there
+// is order.ErrUnknownSKU. A SKU that was retired, or a new one that draws on such a pool,
+// is order.ErrRetired. After any of these (*order.SKUError names the SKU) no item of the
+// call is made, the new ones neither: a program that puts a list on sale at each start
+// leaves that SKU out and calls again, or makes a call for each item.
 func (s *Service) PutOnSale(ctx context.Context, items ...order.Item) error {
 	if err := sendable(ctx); err != nil {
 		return err

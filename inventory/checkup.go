@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -43,13 +44,14 @@ type Finding struct {
 	Err      error    `json:"-"`               // the error that calls will meet, for errors.Is, such as order.ErrNotMigrated; may be nil
 }
 
-// String is all of it in one line, which begins with the severity: "problem: …".
+// String is all of it in one line, which begins with the severity: "problem: …". White
+// space in an error of several lines, as pgx has, becomes a single space.
 func (f Finding) String() string {
 	text := string(f.Severity) + ": " + f.Where + ": " + f.What
 	if f.Found != "" {
 		text += " is " + f.Found
 	}
-	return text + ": " + f.Means + "; " + f.Advice
+	return strings.Join(strings.Fields(text+": "+f.Means+"; "+f.Advice), " ")
 }
 
 // Findings are what a check found, in no order that matters. To overrule one, delete

@@ -2,10 +2,12 @@ package booking
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/lastunit/lastunit/inventory"
+	"github.com/lastunit/lastunit/order"
 )
 
 // purgeBatch is how many orders are purged in one transaction: it takes some
@@ -29,8 +31,9 @@ const PurgeAfter = time.Hour
 // The moment is at least PurgeAfter and Config.SweepAfter ago, else it is
 // inventory.ErrInvalid. Orders go in small batches, each in a transaction of its own,
 // beside all other traffic; only the context bounds the whole. What a call has purged
-// stays purged, and the number comes beside an error too: repeating does the rest.
-// Several may purge at once.
+// stays purged, and the number comes beside an error too: repeating does the rest. Orders
+// that the database lets nobody strip, as by a trigger of your own, keep no others from it:
+// the error, order.ErrRejected, names some of them. Several may purge at once.
 func (s *Service) Purge(ctx context.Context, before time.Time) (purged int, _ error) {
 	if latest := time.Now().Add(-max(PurgeAfter, s.config.SweepAfter)); before.After(latest) {
 		return 0, &inventory.InvalidError{Field: "before", Reason: fmt.Sprintf(
@@ -39,12 +42,20 @@ func (s *Service) Purge(ctx context.Context, before time.Time) (purged int, _ er
 	if err := sendable(ctx); err != nil {
 		return 0, err
 	}
+	var kept failures
 	for {
 		n, err := s.purge(ctx, before)
-		if purged += n; err != nil || n == 0 {
-			return purged, unknown(err)
+		kept.add(unknown(err))
+		if purged += n; n == 0 || err != nil && !isAboutOrders(err) {
+			return purged, kept.join()
 		}
 	}
+}
+
+// isAboutOrders reports whether an error of Purge concerns orders, and not the whole page.
+func isAboutOrders(err error) bool {
+	var one *order.OrderError
+	return errors.As(err, &one)
 }
 
 func (s *Service) purge(ctx context.Context, before time.Time) (int, error) {

@@ -23,9 +23,10 @@ type Postgres struct {
 	text bool // values travel as text
 	self atomic.Pointer[identity]
 
-	limits  atomic.Bool // Look met a customer limit before
-	repeats repeats
-	putOff  putOff
+	limits   atomic.Bool // Look met a customer limit before
+	repeats  repeats
+	putOff   putOff
+	unpurged putOff
 }
 
 // identity is the row of lastunit.store.

@@ -91,8 +91,8 @@ func (p *Postgres) due(ctx context.Context, again time.Duration, limit int, whic
 	return orders, nil
 }
 
-// putOff is the due orders whose row the database does not let us change, each with
-// the time from which it is due again. It is in this process alone.
+// putOff is orders whose row the database does not let us change, as they are due or are to
+// be purged, each with the time from which it is tried again. It is in this process alone.
 type putOff struct {
 	mu    sync.Mutex
 	until map[string]time.Time

@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,16 +25,4 @@ func (p *Postgres) Removed(ctx context.Context, skus ...string) error {
 	return p.write(ctx, func(self *identity, batch *pgx.Batch) {
 		batch.Queue("select lastunit.removed($1::text::uuid, $2)", self.id, append([]string{}, skus...))
 	})
-}
-
-// Purge implements Store. It locks nothing but the orders that it strips.
-func (p *Postgres) Purge(ctx context.Context, before time.Time, limit int) (purged int, err error) {
-	if err := checkPurge(limit); err != nil {
-		return 0, err
-	}
-	err = p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue("select lastunit.purge_orders($1::text::uuid, $2, $3)", self.id, microsecond(before), limit).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&purged) })
-	})
-	return purged, err
 }

@@ -81,6 +81,9 @@ type Store interface {
 	// another transaction has locked. It returns how many it stripped: 0 if none are left
 	// to it. The limit is 1 to MaxCommits.
 	//
+	// An order that the database lets nobody strip keeps no other one from it: it is an
+	// *OrderError beside the number, as a rule ErrRejected, and passed over for a while.
+	//
 	// A deduction of a purged order must be settled or void: Fence would call it dead.
 	// Purge what ended long before.
 	Purge(ctx context.Context, before time.Time, limit int) (purged int, _ error)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -19,8 +20,8 @@ import (
 func TestProcessKilledAfterAccept(t *testing.T) {
 	t.Parallel()
 	const buyers, capacity = 300, 400
-	redisServer, database := servertest.SharedRedis(t), servertest.SharedPostgres(t).Database(t)
-	both := at(t, redisServer.Client(t), order.NewPostgres(migrated(t, database)))
+	redisServer, database := servertest.SharedRedis(t), testdb.New(t, servertest.SharedPostgres(t))
+	both := at(t, redisServer.Client(t), order.NewPostgres(connect(t, database)))
 	shop := accepts(t, both, 0)
 	item := order.Item{SKU: "floor", Capacity: capacity}
 	require.NoError(t, shop.PutOnSale(t.Context(), item))

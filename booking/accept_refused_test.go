@@ -180,7 +180,7 @@ func TestRefusedBehindAccept(t *testing.T) {
 // Somebody's constraint rejects an accepted order: it is refused, and told so.
 func TestRejectedBehindAccept(t *testing.T) {
 	t.Parallel()
-	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	pool := migrated(t, servertest.SharedPostgres(t))
 	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
 	shop := accepts(t, s, 0)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))
@@ -218,7 +218,7 @@ func TestOnRefusedPanics(t *testing.T) {
 // place in the backlog, no units, and nobody else from being swept.
 func TestAcceptedForACustomerThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	pool := migrated(t, servertest.SharedPostgres(t))
 	_, err := pool.Exec(t.Context(), `create table customers (id text primary key); insert into customers values ('c-17');
 		alter table lastunit.orders add constraint known_customer foreign key (customer) references customers (id)`)
 	require.NoError(t, err)

@@ -19,7 +19,7 @@ func BenchmarkBook(b *testing.B) {
 	for _, callers := range []int{1, 500} {
 		b.Run(fmt.Sprint(callers, " callers"), func(b *testing.B) {
 			redisServer, postgres := servertest.StartRedis(b), servertest.StartPostgres(b, "fsync=on")
-			s := at(b, redisServer.Client(b), order.NewPostgres(migrated(b, postgres.Database(b))))
+			s := at(b, redisServer.Client(b), order.NewPostgres(migrated(b, postgres)))
 			shop := open(b, s)
 			background(b, shop)
 			require.NoError(b, shop.PutOnSale(b.Context(), order.Item{SKU: "floor", Capacity: 1_000_000_000}))
@@ -41,7 +41,7 @@ func BenchmarkAccept(b *testing.B) {
 	for _, callers := range []int{1, 500} {
 		b.Run(fmt.Sprint(callers, " callers"), func(b *testing.B) {
 			redisServer, postgres := servertest.StartRedis(b), servertest.StartPostgres(b, "fsync=on")
-			s := at(b, redisServer.Client(b), order.NewPostgres(migrated(b, postgres.Database(b))))
+			s := at(b, redisServer.Client(b), order.NewPostgres(migrated(b, postgres)))
 			shop := open(b, s)
 			background(b, shop)
 			require.NoError(b, shop.PutOnSale(b.Context(), order.Item{SKU: "floor", Capacity: 1_000_000_000}))

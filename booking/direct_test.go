@@ -20,7 +20,7 @@ import (
 func TestDirectSellsToTheLastUnit(t *testing.T) {
 	t.Parallel()
 	postgres := servertest.StartPostgres(t)
-	s := stores{orders: order.NewPostgres(migrated(t, postgres.Database(t)))}
+	s := stores{orders: order.NewPostgres(migrated(t, postgres))}
 	rush(t, s, func() { postgres.Kill(); postgres.Restart() })
 }
 
@@ -63,7 +63,7 @@ func TestDirectLife(t *testing.T) {
 	for name, orders := range map[string]func(*testing.T) order.Store{
 		"embedded": func(*testing.T) order.Store { return order.NewMemory() },
 		"real": func(t *testing.T) order.Store {
-			return order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t)))
+			return order.NewPostgres(migrated(t, servertest.SharedPostgres(t)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

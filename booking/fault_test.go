@@ -68,13 +68,13 @@ func rush(t *testing.T, s stores, fault func()) {
 // private are stores on servers of the test's own, which it may kill.
 func private(t *testing.T) (stores, *servertest.Redis, *servertest.Postgres) {
 	redisServer, postgres := servertest.StartRedis(t), servertest.StartPostgres(t)
-	return at(t, redisServer.Client(t), order.NewPostgres(migrated(t, postgres.Database(t)))), redisServer, postgres
+	return at(t, redisServer.Client(t), order.NewPostgres(migrated(t, postgres))), redisServer, postgres
 }
 
 // onPrivateRedis are stores on a Redis of the test's own and a shared Postgres.
 func onPrivateRedis(t *testing.T) (stores, *servertest.Redis) {
 	server := servertest.StartRedis(t)
-	return at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t)))), server
+	return at(t, server.Client(t), order.NewPostgres(migrated(t, servertest.SharedPostgres(t)))), server
 }
 
 // Redis is gone: a quick and retryable error, never "sold out".

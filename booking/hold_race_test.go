@@ -13,6 +13,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -20,8 +21,8 @@ import (
 // several are the stores of so many processes on one database and one Redis:
 // each has a pool of its own. The database is for a test that needs it too.
 func several(t testing.TB, n int) (all []stores, database string) {
-	database = servertest.SharedPostgres(t).Database(t)
-	all = []stores{at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(migrated(t, database)))}
+	database = testdb.New(t, servertest.SharedPostgres(t))
+	all = []stores{at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(connect(t, database)))}
 	for len(all) < n {
 		next := all[0]
 		next.orders = order.NewPostgres(connect(t, database))

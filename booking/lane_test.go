@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -17,8 +18,8 @@ import (
 // wait, and those of a SKU in another lane don't, or they would until their time is over.
 func TestOneLockedSKU(t *testing.T) {
 	t.Parallel()
-	database := servertest.SharedPostgres(t).Database(t)
-	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(migrated(t, database)))
+	database := testdb.New(t, servertest.SharedPostgres(t))
+	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(connect(t, database)))
 	shop := open(t, s)
 	for _, sku := range []string{"locked", "other"} {
 		require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: sku, Capacity: 100}))

@@ -69,7 +69,7 @@ func TestLifeReal(t *testing.T) {
 			t.Run(fmt.Sprint(worker), func(t *testing.T) {
 				t.Parallel()
 				s := at(t, servertest.SharedRedis(t).Client(t),
-					order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+					order.NewPostgres(migrated(t, servertest.SharedPostgres(t))))
 				begin, names := feedPlace{}, 0
 				play := func(seed uint64, steps []uint64) (int, error) {
 					w := newLife(seed, &redisLoss{

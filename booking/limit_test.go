@@ -18,6 +18,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -86,8 +87,8 @@ func greedyRequest(i int) booking.Request {
 func TestCustomerLimitFromFiveProcesses(t *testing.T) {
 	t.Parallel()
 	const processes, orders, limit = 5, 200, 4
-	redisServer, database := servertest.SharedRedis(t), servertest.SharedPostgres(t).Database(t)
-	s := at(t, redisServer.Client(t), order.NewPostgres(migrated(t, database)))
+	redisServer, database := servertest.SharedRedis(t), testdb.New(t, servertest.SharedPostgres(t))
+	s := at(t, redisServer.Client(t), order.NewPostgres(connect(t, database)))
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 10_000, CustomerLimit: limit}))
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -226,8 +227,8 @@ func TestPoolOnly(t *testing.T) {
 // before Postgres had it, is refused for good, and its units come back.
 func TestAcceptedOfAPoolOnly(t *testing.T) {
 	t.Parallel()
-	url := servertest.SharedPostgres(t).Database(t)
-	pool := migrated(t, url)
+	url := testdb.New(t, servertest.SharedPostgres(t))
+	pool := connect(t, url)
 	shop := accepts(t, at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool)), 0)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "hall", Capacity: 3}))
 	shop.stalled.down.Store(true)

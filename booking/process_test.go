@@ -19,6 +19,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -170,8 +171,8 @@ func (s *sale) audit(t *testing.T, shop *booking.Service, both stores, item orde
 func TestProcessKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const buyers, capacity = 2000, 1000
-	redisServer, database := servertest.SharedRedis(t), servertest.SharedPostgres(t).Database(t)
-	both := at(t, redisServer.Client(t), order.NewPostgres(migrated(t, database)))
+	redisServer, database := servertest.SharedRedis(t), testdb.New(t, servertest.SharedPostgres(t))
+	both := at(t, redisServer.Client(t), order.NewPostgres(connect(t, database)))
 	shop := open(t, both)
 	item := order.Item{SKU: "floor", Capacity: capacity}
 	require.NoError(t, shop.PutOnSale(t.Context(), item))

@@ -169,7 +169,7 @@ func TestOneSKUWithoutRedis(t *testing.T) {
 	}
 	inABubbleAndReal(t, test)
 	t.Run("never too slow", func(t *testing.T) {
-		pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+		pool := migrated(t, servertest.SharedPostgres(t))
 		test(t, stores{inventory: inventory.NewMemory(), orders: order.NewPostgres(pool)})
 	})
 }

@@ -38,7 +38,7 @@ const (
 // refusing makes stores on real servers whose database refuses some orders.
 func refusing(t testing.TB, sql string) stores {
 	t.Helper()
-	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	pool := migrated(t, servertest.SharedPostgres(t))
 	_, err := pool.Exec(t.Context(), sql)
 	require.NoError(t, err)
 	return at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
@@ -218,7 +218,7 @@ func TestSweepBesideARejectedFence(t *testing.T) {
 // it, and Repair mends it.
 func TestTablesThatContradict(t *testing.T) {
 	t.Parallel()
-	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	pool := migrated(t, servertest.SharedPostgres(t))
 	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "x", Capacity: 10}, order.Item{SKU: "y", Capacity: 10}))

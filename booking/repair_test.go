@@ -15,7 +15,7 @@ import (
 // locked, keep no other from it, and are named.
 func TestRepairBesideALockedSKU(t *testing.T) {
 	t.Parallel()
-	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	pool := migrated(t, servertest.SharedPostgres(t))
 	config := pool.Config()
 	config.ConnConfig.RuntimeParams["lock_timeout"] = "50ms"
 	impatient, err := pgxpool.NewWithConfig(t.Context(), config)

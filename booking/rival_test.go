@@ -14,6 +14,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -23,8 +24,8 @@ import (
 // package order has the one moment that matters.)
 func TestTwoClicksOnTheLastUnit(t *testing.T) {
 	t.Parallel()
-	database := servertest.SharedPostgres(t).Database(t)
-	first := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(migrated(t, database)))
+	database := testdb.New(t, servertest.SharedPostgres(t))
+	first := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(connect(t, database)))
 	second := first
 	second.orders = order.NewPostgres(connect(t, database))
 	shops := []*booking.Service{open(t, first), open(t, second)}
@@ -136,7 +137,7 @@ func TestGarbageInADeduction(t *testing.T) {
 // Postgres's clock was set back by an hour: the background work goes on.
 func TestPostgresClockSetBack(t *testing.T) {
 	t.Parallel()
-	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	pool := migrated(t, servertest.SharedPostgres(t))
 	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 1}))

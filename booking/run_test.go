@@ -17,6 +17,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -165,8 +166,8 @@ func TestRunRepairs(t *testing.T) {
 // Postgres's own counter was tampered with.
 func TestReconcileRecounts(t *testing.T) {
 	t.Parallel()
-	database := servertest.SharedPostgres(t).Database(t)
-	pool := migrated(t, database)
+	database := testdb.New(t, servertest.SharedPostgres(t))
+	pool := connect(t, database)
 	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(pool))
 	shop := open(t, s)
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: 5}))

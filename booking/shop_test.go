@@ -17,6 +17,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -71,15 +72,11 @@ func embedded(t testing.TB) stores {
 // onServers are stores on servers that the package's tests share.
 func onServers(t testing.TB) stores {
 	return at(t, servertest.SharedRedis(t).Client(t),
-		order.NewPostgres(migrated(t, servertest.SharedPostgres(t).Database(t))))
+		order.NewPostgres(migrated(t, servertest.SharedPostgres(t))))
 }
 
-// migrated is a pool on a database that has the tables.
-func migrated(t testing.TB, url string) *pgxpool.Pool {
-	pool := connect(t, url)
-	require.NoError(t, order.Migrate(t.Context(), pool))
-	return pool
-}
+// migrated is a pool on a new database that has the tables.
+func migrated(t testing.TB, p *servertest.Postgres) *pgxpool.Pool { return testdb.Pool(t, p, connect) }
 
 func connect(t testing.TB, url string) *pgxpool.Pool {
 	config, err := pgxpool.ParseConfig(url)

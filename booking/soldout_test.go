@@ -14,6 +14,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -293,8 +294,8 @@ func TestLosersWhereTheLedgerWasOff(t *testing.T) {
 // is told "sold out", no order comes of the first one.
 func TestNoOrderAfterARefusalWhileUnitsComeBack(t *testing.T) {
 	t.Parallel()
-	url := servertest.SharedPostgres(t).Database(t)
-	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(migrated(t, url)))
+	url := testdb.New(t, servertest.SharedPostgres(t))
+	s := at(t, servertest.SharedRedis(t).Client(t), order.NewPostgres(connect(t, url)))
 	slow := connect(t, url)
 	first := open(t, stores{s.inventory, order.NewPostgres(slow), s.client, s.prefix})
 	a := &questions{}

@@ -55,7 +55,7 @@ func TestWalkEmbedded(t *testing.T) {
 func TestWalkReal(t *testing.T) {
 	t.Parallel()
 	client := servertest.SharedRedis(t).Client(t)
-	pool := migrated(t, servertest.SharedPostgres(t).Database(t))
+	pool := migrated(t, servertest.SharedPostgres(t))
 	walkAll(t, 20, client, func(*testing.T) order.Store { return order.NewPostgres(pool) })
 }
 

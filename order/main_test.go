@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -51,9 +52,7 @@ func maxConns(n int32) func(*pgxpool.Config) {
 // newDatabase makes a migrated database on the shared server.
 func newDatabase(t testing.TB) (url string) {
 	t.Helper()
-	url = servertest.SharedPostgres(t).Database(t)
-	migrate(t, url)
-	return url
+	return testdb.New(t, servertest.SharedPostgres(t))
 }
 
 func migrate(t testing.TB, url string) {

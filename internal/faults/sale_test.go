@@ -16,6 +16,7 @@ import (
 
 	"github.com/lastunit/lastunit/booking"
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/internal/testdb"
 	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
@@ -94,12 +95,11 @@ func begin(t testing.TB, with setup) *sale {
 	if with.shops == 0 {
 		with.shops = 2
 	}
-	s.database = s.postgres.Database(t)
+	s.pool = testdb.Pool(t, s.postgres, func(t testing.TB, url string) *pgxpool.Pool { return connect(t, url, nil) })
+	s.database = s.pool.Config().ConnString()
 	s.redisProxy, s.postgresProxy = servertest.StartProxy(t, s.redis.Addr()), servertest.StartProxy(t, s.postgres.Addr())
 	s.client = s.redis.Client(t)
-	s.pool = connect(t, s.database, nil)
 	s.orders = order.NewPostgres(s.pool)
-	require.NoError(t, order.Migrate(t.Context(), s.pool))
 
 	var looks redis.UniversalClient = s.client
 	if with.client != nil {
@@ -192,7 +192,7 @@ func connect(t testing.TB, url string, change func(*pgxpool.Config)) *pgxpool.Po
 	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
 	require.NoError(t, err)
-	config.MaxConns = 8
+	config.MaxConns = either[int32](8, 4) // each takes a server what a hundred orders take
 	if change != nil {
 		change(config)
 	}

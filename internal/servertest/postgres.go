@@ -31,6 +31,7 @@ type cluster struct {
 	user     string
 	sslmode  string
 	idle     idleConnections
+	filled   filled
 }
 
 const (
@@ -68,11 +69,53 @@ func (p *Postgres) URL() string { return p.cluster.url(maintenance) }
 // still has; elsewhere it goes with the server.
 func (p *Postgres) Database(t testing.TB) string {
 	t.Helper()
-	name := "test_" + strings.ToLower(rand.Text())
 	// Nobody is ever connected to template0, as is possible for template1,
-	// and then it could not be copied. Its files are copied as they are: the
-	// default, page by page through the buffers, takes four times the work.
-	if err := p.execute("CREATE DATABASE " + name + " TEMPLATE template0 STRATEGY FILE_COPY"); err != nil {
+	// and then it could not be copied.
+	return p.copyOf(t, "template0")
+}
+
+// Filled makes a database that has what fill puts into a new one, and returns its URL.
+// fill is the same in all calls: a shared server runs it once, and copies the database
+// from then on. It leaves no connection behind. The database goes as Database's does.
+func (p *Postgres) Filled(t testing.TB, fill func(url string) error) string {
+	t.Helper()
+	if !p.copies() {
+		url := p.Database(t)
+		if err := fill(url); err != nil {
+			t.Fatalf("cannot fill a database: %v", err)
+		}
+		return url
+	}
+	f := &p.cluster.filled
+	f.once.Do(func() {
+		name := newName()
+		if f.err = p.create(name, "template0"); f.err == nil {
+			f.err = fill(p.cluster.url(name))
+		}
+		f.name = name
+	})
+	if f.err != nil {
+		t.Fatalf("cannot fill a database: %v", f.err)
+	}
+	return p.copyOf(t, f.name)
+}
+
+// filled is the database that Filled copies. It goes with the server.
+type filled struct {
+	once sync.Once
+	name string
+	err  error
+}
+
+// copies says whether the server may keep something between two tests: it ends with
+// this process, and others use it.
+func (p *Postgres) copies() bool { return p.shared && p.s.external == nil }
+
+// copyOf makes a database that is a copy, and returns its URL.
+func (p *Postgres) copyOf(t testing.TB, template string) string {
+	t.Helper()
+	name := newName()
+	if err := p.create(name, template); err != nil {
 		t.Fatalf("cannot create a database: %v", err)
 	}
 	if p.shared {
@@ -83,6 +126,14 @@ func (p *Postgres) Database(t testing.TB) string {
 		})
 	}
 	return p.cluster.url(name)
+}
+
+func newName() string { return "test_" + strings.ToLower(rand.Text()) }
+
+// create copies the files of a database as they are: the default, page by page through
+// the buffers, takes four times the work.
+func (p *Postgres) create(name, template string) error {
+	return p.execute("CREATE DATABASE " + name + " TEMPLATE " + template + " STRATEGY FILE_COPY")
 }
 
 // Wipe puts a new, empty cluster in the place of the data. The server must
@@ -185,7 +236,7 @@ func (p *Postgres) execute(sql string) error {
 		_, err := conn.Exec(ctx, sql)
 		return err
 	}
-	if !p.shared || p.s.external != nil {
+	if !p.copies() {
 		return p.cluster.with(ctx, run)
 	}
 	conn := p.cluster.idle.take()

@@ -42,9 +42,7 @@ func (s *Service) commitBatch(ctx context.Context, commits []order.Commit) ([]or
 		}
 		switch deductions := commits[i].Deductions; {
 		case outcome.Verdict == order.VerdictFailed:
-			if errors.Is(outcome.Err, order.ErrRejected) {
-				s.blocked.add(commits[i].Order.Customer, suspectFor)
-			}
+			s.blocked.add(commits[i].Order.Customer, suspectFor)
 		case outcome.Verdict == order.VerdictAgain:
 			for l, d := range deductions {
 				if at := news[d.SKU]; at != nil && outcome.Again[l] && d.Epoch > at.counters.Epoch {

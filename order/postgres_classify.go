@@ -30,10 +30,12 @@ func classify(err, lost error) error {
 		return fmt.Errorf("%w: %w", lost, err)
 	}
 	switch {
-	case isRaised(answer):
+	case isRaised(answer), answer.Code == notStored:
 		return &rejectedError{err}
 	case strings.HasPrefix(answer.Code, "08"), answer.Code == "40003":
 		return fmt.Errorf("%w: %w", lost, err)
+	case waitedForOthers(answer):
+		return waitedError(err)
 	case rolledBackForAnother(err), isTrouble(answer):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case breaksOwnConstraint(answer):
@@ -78,6 +80,24 @@ var troubleClasses = [...]string{
 // purpose. What this schema raises has a class of its own.
 func isRaised(answer *pgconn.PgError) bool {
 	return answer.Routine == "exec_stmt_raise" && !strings.HasPrefix(answer.Code, ownClass)
+}
+
+// notStored is what this schema raises where the row of an order was not stored, and
+// there was no error: a trigger of the owner's dropped it.
+const notStored = "LU006"
+
+// waitedError is the error where a write of orders waited for somebody's lock. It concerns
+// some of the orders, and they are not to blame.
+func waitedError(err error) error {
+	return &partialError{fmt.Errorf("%w: another transaction has locked what the row of an order needs: %w", ErrUnavailable, err), false}
+}
+
+// waitedForOthers reports whether a write of orders waited in vain for a lock that is none
+// of the SKUs' or the feed's: somebody's transaction has an order, or what a trigger or a
+// foreign key of the owner's needs. It waited for 50 ms, or as long as somebody said.
+func waitedForOthers(answer *pgconn.PgError) bool {
+	return answer.Code == "55P03" && !strings.Contains(answer.Where, `"skus"`) && !strings.Contains(answer.Where, `"feed"`) &&
+		(strings.Contains(answer.Where, "insert into lastunit.orders") || strings.Contains(answer.Where, "update lastunit.orders"))
 }
 
 // refusedByRow reports whether a policy of row-level security refused a row. A right

@@ -204,8 +204,7 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 // there, and somebody's transaction has changed it.
 func waitedForAnOrder(err error) bool {
 	var answer *pgconn.PgError
-	return errors.As(err, &answer) && answer.Code == "55P03" && !isRaised(answer) &&
-		!strings.Contains(answer.Where, `"skus"`) && !strings.Contains(answer.Where, `"feed"`)
+	return errors.As(err, &answer) && !isRaised(answer) && waitedForOthers(answer)
 }
 
 // refused makes the outcome of an order that was not booked because of one of

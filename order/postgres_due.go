@@ -68,6 +68,8 @@ const selectDue = `select id from lastunit.orders where status = 'held' and due_
 func (p *Postgres) due(ctx context.Context, again time.Duration, limit int, which string, ids []string) (orders []Order, err error) {
 	err = p.transact(ctx, writing, func(batch *pgx.Batch) {
 		queueNoScan(batch)
+		// What waits is a trigger of the owner's: no order of ours is waited for.
+		batch.Queue("select set_config('lock_timeout', '50ms', true)")
 		batch.Queue(`with due as materialized (
 				select id, due_at from lastunit.orders where status = 'held' and due_at <= (select clock_timestamp()) and `+which+`
 				order by due_at limit $2 for update skip locked
@@ -85,7 +87,10 @@ func (p *Postgres) due(ctx context.Context, again time.Duration, limit int, whic
 			return err
 		})
 	})
-	if err != nil {
+	switch {
+	case sqlState(err) == "55P03":
+		return nil, waitedError(err)
+	case err != nil:
 		return nil, err
 	}
 	return orders, nil

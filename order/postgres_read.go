@@ -268,7 +268,9 @@ func (p *Postgres) tally(ctx context.Context, skus []string) (tallies []Tally, e
 			)
 			select `+counterColumns+`, coalesce(l.held, 0)::bigint, coalesce(l.confirmed, 0)::bigint, coalesce(l.uncounted, 0)::bigint,
 				s.ledger, coalesce(m.capacity, 0), coalesce(m.allocated, 0),
-				greatest(0, (select max(b.last_number) from lastunit.movement_batches b where b.sku = s.sku) - s.moved)
+				greatest(0, (select max(b.last_number) from lastunit.movement_batches b where b.sku = s.sku) - s.moved,
+					(select max(e.last_position) from lastunit.feed_entries e where e.partition = s.partition)
+						- coalesce((select f.position from lastunit.feed f where f.partition = s.partition), -1))
 			from `+theStore+`, lastunit.skus s left join live l on l.sku = s.sku left join moved m on m.sku = s.sku
 			where $1::text[] is null or s.sku = any($1)
 			order by s.sku`, skus).Query(func(rows pgx.Rows) (err error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,10 +219,15 @@ func New(config Config) (*Service, error) {
 	s.canaries.known = make(chan struct{})
 	s.lost.passes, s.lost.wake = make(map[string]*pass), make(chan struct{}, 1)
 	for lane := range s.commits {
-		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, s.commitBatch)
-	}
-	for lane := range s.carries {
-		s.carries[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, s.carryBatch)
+		commit, carry := s.commitBatch, s.carryBatch
+		if lane == lanes { // of those whose orders the database rejects
+			commit = resting(commit, func(outcomes []order.Outcome, err error) bool {
+				return err != nil || slices.ContainsFunc(outcomes, func(o order.Outcome) bool { return o.Verdict == order.VerdictFailed })
+			})
+			carry = resting(carry, func([]struct{}, error) bool { return true })
+		}
+		s.commits[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: maxQueue, Timeout: config.Timeout}, commit)
+		s.carries[lane] = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, carry)
 	}
 	s.refusals = gather.New(gather.Config{Batch: order.MaxCommits, Queue: max(maxQueue, config.Backlog), Timeout: config.Timeout}, s.refuseBatch)
 	for i := range s.changes {

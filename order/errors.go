@@ -90,7 +90,8 @@ var (
 	// The database's message is the cause. Nothing was changed, and to ask again is of no use.
 	//
 	// It is whatever a trigger in PL/pgSQL raises, of any SQLSTATE but those that begin
-	// with LU; 40001 and 40P01 only after they were raised several times. An error that is
+	// with LU; 40001 and 40P01 only after they were raised several times. So is a trigger
+	// or a rule that drops the row of the order without an error. An error that is
 	// not raised, as under a statement_timeout or by a trigger in C, is that of a
 	// database in trouble where its SQLSTATE is of such a class: ErrUnavailable.
 	ErrRejected = errors.New("rejected by the database")

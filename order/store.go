@@ -306,8 +306,8 @@ type Tally struct {
 	MovedAllocated int64 // units
 
 	// Behind is how many movements there are beyond the number that the SKU's row has
-	// for its last one. With any, the next movement meets a number that is taken, and
-	// nothing can be changed.
+	// for its last one, or beyond the position of its partition in the feed. With any,
+	// the next movement meets a number that is taken, and nothing can be changed.
 	Behind int64
 
 	// Orphan says that there is no such SKU, but orders or movements of it, because

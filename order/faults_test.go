@@ -542,19 +542,21 @@ func TestIDTakenMeanwhile(t *testing.T) {
 		values ('1', '', 'cancelled', 'cancelled', '{}', '{}', '{}', now(), now())`)
 	require.NoError(t, err)
 
-	answered := make(chan []order.Outcome, 1)
-	go func() {
-		outcomes, _, err := store.Commit(context.Background(), []order.Commit{deducted("1", counters, 1), deducted("2", counters, 2)})
-		assert.NoError(t, err)
-		answered <- outcomes
-	}()
-	waiting(t, url)
+	commits := []order.Commit{deducted("1", counters, 1), deducted("2", counters, 2)}
+	outcomes, _, err := store.Commit(bounded(t, patience), commits)
+	require.NoError(t, err)
+	require.Equal(t, order.VerdictFailed, outcomes[0].Verdict, "what becomes of it is not known yet")
+	unavailable(t, outcomes[0].Err)
+	require.Equal(t, order.VerdictBooked, outcomes[1].Verdict, "it waits for no other")
+
 	require.NoError(t, tx.Commit(t.Context()))
-	outcomes := <-answered
+	outcomes, _, err = store.Commit(t.Context(), commits)
+	require.NoError(t, err)
 	require.Len(t, outcomes, 2)
 	require.Equal(t, order.VerdictExisting, outcomes[0].Verdict)
 	require.Equal(t, []bool{false}, outcomes[0].Consumed)
-	require.Equal(t, order.VerdictBooked, outcomes[1].Verdict)
+	require.Equal(t, order.VerdictExisting, outcomes[1].Verdict)
+	require.Equal(t, []bool{true}, outcomes[1].Consumed)
 	books(t, store)
 }
 

@@ -19,8 +19,8 @@ const (
 func resting[In, Out any](send func(context.Context, []In) ([]Out, error), costly func([]Out, error) bool) func(context.Context, []In) ([]Out, error) {
 	var until time.Time
 	return func(ctx context.Context, batch []In) ([]Out, error) {
-		if rest := time.Until(until); rest > 0 && !pause(ctx, rest) {
-			return nil, ctx.Err()
+		if rest := time.Until(until); rest > 0 {
+			pause(ctx, rest) // whether the context ends or not: the store says then that nothing was done
 		}
 		began := time.Now()
 		out, err := send(ctx, batch)

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,10 +28,16 @@ func Migrations() fs.FS {
 // migrationLock names our advisory lock: "lastunit" in ASCII.
 const migrationLock = 0x6c617374756e6974
 
-// Migrate brings the database's schema lastunit up to date, in one transaction.
-// It is safe to run from many processes at once and safe to repeat. It needs the
-// right to create a schema, unless there is nothing to do: then it only looks.
-// Nothing else in this package needs that right.
+// Migrate brings the database's schema lastunit up to date: a new one in one transaction,
+// one that is there in one for each file, so that a file that fails changes nothing. It is
+// safe to run from many processes at once and safe to repeat. It needs the right to create
+// a schema, unless there is nothing to do: then it only looks. Nothing else in this
+// package needs that right.
+//
+// Older builds may sell meanwhile. A table that something else reads for long, such as a
+// report or pg_dump, can't be changed until that ends, and whoever sells would queue up
+// behind the wait for it. So Migrate waits for half a second at a time, and tries again
+// after a pause, for as long as its context lasts.
 //
 // It compares what is there with what this build expects: the files that were run, by
 // their hashes, and the body of each function. ErrOtherBuild names what differs,
@@ -60,7 +67,28 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	if version, err := sameSchema(ctx, unprepared{pool, mode}, files); err != nil || version == len(files) {
 		return err
 	}
-	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+	for {
+		done, err := migrateSome(ctx, pool, mode, files)
+		switch {
+		case done || err != nil && !rolledBackForAnother(err) && sqlState(err) != "55P03":
+			return err
+		case err != nil:
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("something else reads or has locked what is to be changed: %w: %w", ctx.Err(), err)
+			case <-time.After(migratePause):
+			}
+		}
+	}
+}
+
+// migratePause is between two tries: the sale goes on.
+const migratePause = 2 * time.Second
+
+// migrateSome runs what is missing, in one transaction: all files in a database without a
+// schema, else the next one. It reports whether the schema is that of the last file.
+func migrateSome(ctx context.Context, pool *pgxpool.Pool, mode pgx.QueryExecMode, files []migration) (done bool, _ error) {
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", mode, int64(migrationLock)); err != nil {
 			return err
 		}
@@ -68,14 +96,23 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 		if err != nil {
 			return err
 		}
-		for _, file := range files[version:] {
+		last := len(files)
+		if version > 0 {
+			last = min(version+1, last)
+		}
+		if _, err := tx.Exec(ctx, "set local lock_timeout = '500ms'", mode); err != nil {
+			return err
+		}
+		for _, file := range files[version:last] {
 			// The simple protocol takes several statements at once.
 			if _, err := tx.Conn().PgConn().Exec(ctx, file.text).ReadAll(); err != nil {
 				return fmt.Errorf("%s: %w", file.name, err)
 			}
 		}
+		done = last == len(files)
 		return nil
 	})
+	return done && err == nil, err
 }
 
 // sameSchema returns the version of the database's schema, 0 if there is none, and an

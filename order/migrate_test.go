@@ -239,3 +239,34 @@ func TestRecountRepairs(t *testing.T) {
 	require.Greater(t, c.Version, tallies[0].Counters.Version, "the supply changed")
 	books(t, store)
 }
+
+// TestMigrateBehindAReport: while somebody's report reads a table that is to be changed,
+// the sale goes on; the migration is made once the report has ended.
+func TestMigrateBehindAReport(t *testing.T) {
+	t.Parallel()
+	url := servertest.SharedPostgres(t).Database(t)
+	_, texts := migrationTexts(t)
+	execute(t, url, strings.Join(texts[:9], "\n")) // the next one alters skus
+	pool := newPool(t, url)
+	report := begin(t, pool, pgx.RepeatableRead)
+	_, err := report.Exec(t.Context(), "select count(*) from lastunit.skus")
+	require.NoError(t, err)
+	migrated := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { migrated <- order.Migrate(ctx, newPool(t, url)) }()
+	waiting(t, url)
+	cancel()
+	require.ErrorIs(t, <-migrated, context.Canceled)
+
+	go func() { migrated <- order.Migrate(t.Context(), newPool(t, url)) }()
+	waiting(t, url)
+	execute(t, url, "begin; select from lastunit.skus for update; commit") // what every commit does, behind Migrate
+	select {
+	case err := <-migrated:
+		require.Fail(t, "migrated beside the report", "%v", err)
+	default:
+	}
+	require.NoError(t, report.Rollback(t.Context()))
+	require.NoError(t, <-migrated)
+	require.Equal(t, versions(t), column(t, url, "select version from lastunit.migrations order by version"))
+}

@@ -2,6 +2,7 @@ package booking_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -183,6 +184,11 @@ func TestAContextThatHasEnded(t *testing.T) {
 					require.ErrorIs(t, err, ctx.Err(), name)
 					require.NotErrorIs(t, err, order.ErrOutcomeUnknown, name)
 				}
+			}
+			for _, ctx := range []context.Context{left, late} {
+				_, err := shop.Lookup(ctx, request("floor", 0))
+				require.True(t, errors.Is(err, order.ErrUnavailable) || errors.Is(err, inventory.ErrUnavailable), err)
+				require.ErrorIs(t, err, ctx.Err())
 			}
 			after, err := s.orders.Counters(t.Context(), "floor")
 			require.NoError(t, err)

@@ -51,7 +51,8 @@ func (s *Service) Reclaim(ctx context.Context, id string) (order.Order, error) {
 //
 // While somebody's own transaction has changed the order, Cancel and the other
 // changes wait for it, up to Config.Timeout or the context's deadline, and fail
-// with order.ErrBusy then. Don't call them on an order inside the transaction that
+// with order.ErrBusy then, or with order.ErrOutcomeUnknown where that ends in the middle
+// of a try: the transaction may have ended just then. Don't call them on an order inside the transaction that
 // has changed it.
 func (s *Service) Cancel(ctx context.Context, id string) (order.Order, error) {
 	return s.change(ctx, order.Change{ID: id, Action: order.Cancel})
@@ -70,15 +71,17 @@ func (s *Service) Void(ctx context.Context, id string) (order.Order, error) {
 // ConfirmTx is Confirm inside your own transaction on the order store's database,
 // so that a payment's row and the confirmation commit together. It touches only
 // the order's row, so a hot SKU is sold on however long the transaction lasts;
-// until its end, other changes of the order wait, or fail with order.ErrBusy. The
-// clock decides at this moment, not at your commit. What is left to do, Run does
+// until its end, other changes of the order wait, and fail with order.ErrBusy, or with
+// order.ErrOutcomeUnknown where their context ends in the middle of a try. The clock decides at this moment, not at your commit. What is left to do, Run does
 // after your commit, in any process. Errors of the transaction itself, such as a
-// serialization failure, are yours to try again. It fails as Confirm does, with
+// serialization failure or a context that has ended, are pgx's own, never
+// order.ErrOutcomeUnknown or ErrNotSent, and yours to try again. It fails as Confirm does, with
 // inventory.ErrInvalid if there is no transaction, with order.ErrUnavailable if it is one
 // of another lastunit database, which can only be rolled back then, and with
 // order.ErrNoTransactions if the store has none, as order.Memory.
 //
-// After a refusal the transaction can go on. If the money was taken and the hold
+// After a refusal the transaction can go on, but for order.ErrRejected: Postgres takes
+// nothing but a rollback then. If the money was taken and the hold
 // had expired, don't roll back: commit the payment's row, and call Reclaim; if no
 // units are left, it is a payment without an order, to be paid back.
 func (s *Service) ConfirmTx(ctx context.Context, tx pgx.Tx, id string) (order.Order, error) {

@@ -27,6 +27,11 @@
 // nobody knows whether it was booked. ConfirmTx and CancelTx do so
 // inside your own transaction on the order store's database.
 //
+// Check says before the sale what is wrong with the servers, the rights and the settings.
+// Feed reads what was sold, and what changed, as an outbox. Retire ends a SKU, and Purge
+// strips orders that ended long ago of their customer. Reconcile compares the two sides with
+// the orders, and repairs them on request.
+//
 // # When the outcome is unknown
 //
 // order.ErrOutcomeUnknown says that what happened was left open: ask again with the
@@ -42,7 +47,8 @@
 //   - A server refuses for a reason of its own: no memory or no disk, too many
 //     connections, a lock that somebody keeps.
 //   - A server refuses the login, or a call for want of a right: "permission denied",
-//     SQLSTATE 42501, from Postgres; NOPERM from Redis.
+//     SQLSTATE 42501, from Postgres; from Redis NOPERM, or, from within a script, "ERR The
+//     user executing the script can't run this command".
 //
 // What is of the last kind does not mend itself, and who asks again hears the same: alert
 // on it if it lasts. Service.Check names a right that is missing.
@@ -59,5 +65,5 @@
 // Postgres's clock decides when a hold's time is over and whether a sale is open,
 // at the moment in which it decides about the order. Redis's clock only spares
 // the way there: what it refuses, Postgres is asked about. This process's clock
-// decides nothing.
+// decides nothing, but how long ago an order must have ended for Purge.
 package booking

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -134,6 +135,9 @@ func TestConfig(t *testing.T) {
 		{Inventory: (*inventory.Redis)(nil), Orders: s.orders},
 		{Inventory: (*inventory.Memory)(nil), Orders: s.orders},
 		{Inventory: s.inventory, Orders: (*order.Postgres)(nil)},
+		{Inventory: s.inventory, Orders: order.NewPostgres(nil)},
+		{Inventory: inventory.NewRedis(nil), Orders: s.orders},
+		{Inventory: inventory.NewRedis((*goredis.Client)(nil)), Orders: s.orders},
 		{Inventory: s.inventory, Orders: s.orders, SoldOutFor: order.Reopening + 1},
 		{Inventory: s.inventory, Orders: s.orders, Timeout: -1},
 		{Inventory: s.inventory, Orders: s.orders, SweepAfter: -1},

@@ -159,6 +159,9 @@ func (s *Service) endPass(ctx context.Context, p *pass) error {
 		return err
 	}
 	s.lost.end(whole)
+	if p.compared == 0 { // as at the first start
+		return nil
+	}
 	s.log.InfoContext(ctx, "lastunit: compared all SKUs of a Redis that may have lost some",
 		named(p.canary.Server, "compared", p.compared, "repaired", p.repaired, "after", time.Since(p.began))...)
 	return nil

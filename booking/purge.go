@@ -29,7 +29,8 @@ const PurgeAfter = time.Hour
 // are, and so does the ledger.
 //
 // The moment is at least PurgeAfter and Config.SweepAfter ago, else it is
-// inventory.ErrInvalid. Orders go in small batches, each in a transaction of its own,
+// inventory.ErrInvalid: by this process's clock, so that one that is ahead may purge what
+// ended later than that. Orders go in small batches, each in a transaction of its own,
 // beside all other traffic; only the context bounds the whole. What a call has purged
 // stays purged, and the number comes beside an error too: repeating does the rest. Orders
 // that the database lets nobody strip, as by a trigger of your own, keep no others from it:

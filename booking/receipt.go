@@ -82,10 +82,20 @@ func (r Receipt) Wait(ctx context.Context) (order.Order, error) {
 // it was never accepted, or Redis lost it, unless an Accept or Book of it is still
 // under way: to have it all the same, ask Accept or Book again. A SKU that was never
 // put on sale is order.ErrUnknownSKU. It changes nothing. A server that does not
-// answer is order.ErrUnavailable or inventory.ErrUnavailable; once the context has
-// ended, or Config.Timeout is over, it is the context's error. It goes through all that
+// answer is order.ErrUnavailable or inventory.ErrUnavailable; so is a context that has
+// ended, or Config.Timeout that is over, whose error is the cause. It goes through all that
 // is in flight of each SKU: it is for single orders, not for polling by a crowd.
 func (s *Service) Lookup(ctx context.Context, request Request) (order.Order, error) {
+	o, err := s.lookup(ctx, request)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		if !errors.Is(err, order.ErrUnavailable) && !errors.Is(err, inventory.ErrUnavailable) {
+			err = fmt.Errorf("look up order %q: %w: %w", request.ID, order.ErrUnavailable, err)
+		}
+	}
+	return o, err
+}
+
+func (s *Service) lookup(ctx context.Context, request Request) (order.Order, error) {
 	if err := inventory.CheckID("id", request.ID); err != nil {
 		return order.Order{}, err
 	}

@@ -46,7 +46,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// Timeout bounds every call whose context has no earlier deadline, but
-	// Reconcile, ReconcileAll and Receipt.Wait. Below a second or so, what is slow now and then is
+	// Reconcile, ReconcileAll and Receipt.Wait; of Purge it bounds each batch. Below a second or so, what is slow now and then is
 	// given up for nothing. Defaults to 10 seconds.
 	Timeout time.Duration
 
@@ -116,7 +116,9 @@ type Config struct {
 // documentation lists what may be behind it. ErrNotSent if the context ended before anything
 // was sent: this call did nothing.
 // Order, Orders, Stock, Stocks, Movements, Feed and Lookup change nothing: they return
-// order.ErrUnavailable. order.ErrNotMigrated if the database has no tables,
+// order.ErrUnavailable, or inventory.ErrUnavailable, also once the context has ended, whose
+// error is the cause then. ConfirmTx and CancelTx return the errors of your transaction as
+// they are. order.ErrNotMigrated if the database has no tables,
 // order.ErrNewerSchema if they are of another format.
 type Service struct {
 	config Config

@@ -27,7 +27,7 @@ type Stock struct {
 	CustomerLimit int64     `json:"customer_limit,omitempty"` // units that one customer may have; 0 for no limit
 	OpensAt       time.Time `json:"opens_at,omitzero"`        // zero for no such moment
 	ClosesAt      time.Time `json:"closes_at,omitzero"`       // zero for no such moment
-	Paused        bool      `json:"paused"` // true for good once it is retired
+	Paused        bool      `json:"paused"`                   // true for good once it is retired
 
 	RetiredAt time.Time `json:"retired_at,omitzero"` // since when nothing is sold any more, for good; zero if it is
 

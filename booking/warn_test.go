@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lastunit/lastunit/internal/servertest"
+	"github.com/lastunit/lastunit/inventory"
 	"github.com/lastunit/lastunit/order"
 )
 
@@ -46,5 +47,20 @@ func TestWarnings(t *testing.T) {
 		assert.Equal(t, 7, lines(), "and begins again at once")
 		time.Sleep(2 * warnEvery)
 		assert.Equal(t, 7, lines())
+	})
+}
+
+// A first start, before anything is on sale, has nothing to tell.
+func TestAFirstStartIsQuiet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var text servertest.Output
+		shop, err := New(Config{
+			Inventory: inventory.NewMemory(), Orders: order.NewMemory(), Logger: slog.New(slog.NewTextHandler(&text, nil)),
+		})
+		require.NoError(t, err)
+		go shop.Run(t.Context())
+		time.Sleep(time.Minute)
+		assert.Empty(t, text.String())
 	})
 }

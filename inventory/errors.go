@@ -228,7 +228,22 @@ func unavailable(did, sku string, err error) error {
 
 func didFor(did, sku string) string { return fmt.Sprintf("%s SKU %q", did, sku) }
 
-// unavailableFor is unavailable for what is of no SKU.
+// unavailableFor is unavailable for what is of no SKU. The error of a batch, which names
+// one of its SKUs, becomes that of a caller.
 func unavailableFor(did string, err error) error {
-	return fmt.Errorf("%s: %w: %w", did, ErrUnavailable, err)
+	if batch, is := err.(*unavailableError); is { //nolint:errorlint // one that is behind another error stays there
+		err = batch.cause
+	}
+	return &unavailableError{did, err}
 }
+
+// unavailableError is an ErrUnavailable with its cause.
+type unavailableError struct {
+	did   string
+	cause error
+}
+
+func (e *unavailableError) Error() string {
+	return fmt.Sprintf("%s: %v: %v", e.did, ErrUnavailable, e.cause)
+}
+func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.cause} }

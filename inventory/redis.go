@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -49,8 +50,12 @@ func WithKeyPrefix(prefix string) Option {
 }
 
 // NewRedis makes a repository over the caller's client. It sends nothing, and
-// never closes the client.
+// never closes the client. Of a nil client it makes a nil repository, which booking.New
+// refuses.
 func NewRedis(client redis.UniversalClient, options ...Option) *Redis {
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil
+	}
 	r := &Redis{client: client, keys: keys{prefix: DefaultKeyPrefix}}
 	for _, option := range options {
 		option(r)

@@ -22,6 +22,7 @@ func (s *sale) allUnavailable(d inventory.Deduction) {
 	for method, err := range s.everyMethod(d) {
 		s.t.Log(method)
 		unavailable(s.t, err)
+		require.Equal(s.t, 1, strings.Count(err.Error(), inventory.ErrUnavailable.Error()), err)
 	}
 	_, err := s.repo.Stock(background(s.t), s.sku)
 	unavailable(s.t, err)

@@ -198,7 +198,8 @@ func (e *AdjustmentError) Error() string { return fmt.Sprintf("adjustment %q: %v
 func (e *AdjustmentError) Unwrap() error { return e.Err }
 
 // OrderError names the order of an ErrIdempotencyConflict, ErrCancelled, ErrBusy,
-// ErrNotFound, ErrRejected, ErrUnavailable or ErrNewerSchema.
+// ErrNotFound, ErrRejected, ErrUnavailable or ErrNewerSchema. An Outcome's Err is
+// without it, and so is the ErrRejected of booking.Service.Book: its caller has the ID.
 type OrderError struct {
 	ID  string
 	Err error

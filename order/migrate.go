@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -52,6 +53,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 }
 
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	if pool == nil {
+		return errors.New("the pool is nil")
+	}
 	files, err := loadMigrations()
 	if err != nil {
 		return err

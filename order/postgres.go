@@ -38,8 +38,13 @@ type identity struct {
 var _ Store = (*Postgres)(nil)
 
 // NewPostgres makes a store over the caller's pool. It sends nothing, and never
-// closes the pool.
-func NewPostgres(pool *pgxpool.Pool) *Postgres { return &Postgres{pool: pool, text: sendsText(pool)} }
+// closes the pool. Of a nil pool it makes a nil store, which booking.New refuses.
+func NewPostgres(pool *pgxpool.Pool) *Postgres {
+	if pool == nil {
+		return nil
+	}
+	return &Postgres{pool: pool, text: sendsText(pool)}
+}
 
 // identify returns the store's name and key, which it reads once.
 func (p *Postgres) identify(ctx context.Context) (*identity, error) {

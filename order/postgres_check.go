@@ -44,6 +44,13 @@ func (p *Postgres) Check(ctx context.Context) (inventory.Checkup, error) {
 	if err != nil {
 		return up, fmt.Errorf("check %s: %w", itself, err)
 	}
+	if server.encoding != encoding {
+		for i := range found {
+			if found[i].Advice == callMigrate {
+				found[i].Advice = "call order.Migrate in a database that was made with ENCODING 'UTF8': it refuses this one"
+			}
+		}
+	}
 	up.Findings = append(up.Findings, found...)
 	clock, err := p.measureClock(ctx)
 	if err != nil {

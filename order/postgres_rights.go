@@ -221,10 +221,12 @@ func (p *Postgres) missing(ctx context.Context, what string, files []migration) 
 	return found
 }
 
+const callMigrate = "call order.Migrate"
+
 func notMigratedFinding(what, found string) inventory.Findings {
 	return inventory.Findings{{
 		Severity: inventory.Problem, Where: itself, What: what, Found: found, Err: ErrNotMigrated,
-		Means: "the database was not migrated for this lastunit, and calls fail", Advice: "call order.Migrate",
+		Means: "the database was not migrated for this lastunit, and calls fail", Advice: callMigrate,
 	}}
 }
 

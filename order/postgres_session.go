@@ -29,7 +29,7 @@ const (
 
 // sendsText says whether a pool sends and reads values as text.
 func sendsText(pool *pgxpool.Pool) bool {
-	return pool != nil && isTextMode(pool.Config().ConnConfig.DefaultQueryExecMode)
+	return isTextMode(pool.Config().ConnConfig.DefaultQueryExecMode)
 }
 
 func isTextMode(mode pgx.QueryExecMode) bool {

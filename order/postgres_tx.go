@@ -54,6 +54,11 @@ func (p *Postgres) changeTx(ctx context.Context, tx pgx.Tx, id string, action Ac
 		case sqlState(err) == "LU001":
 			p.self.Store(nil) // unless this store's own database was made anew
 			err = fmt.Errorf("%w: the transaction is of another lastunit database: %w", ErrUnavailable, err)
+		default:
+			var rejected *rejectedError
+			if errors.As(classify(err, ErrOutcomeUnknown), &rejected) {
+				err = rejected
+			}
 		}
 		return Order{}, fmt.Errorf("%s order %q: %w", action, id, err)
 	}

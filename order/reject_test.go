@@ -1,12 +1,14 @@
 package order_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -178,7 +180,8 @@ func TestHoldThatCannotBeTouched(t *testing.T) {
 			return new;
 		end $$;
 		create trigger refuse before update on lastunit.orders for each row execute function public.refuse()`)
-	store := order.NewPostgres(newPool(t, url))
+	pool := newPool(t, url)
+	store := order.NewPostgres(pool)
 	putOnSale(t, store, "floor", 100)
 	var commits []order.Commit
 	for i := range 20 {
@@ -190,6 +193,19 @@ func TestHoldThatCannotBeTouched(t *testing.T) {
 	}
 	_, _, err := store.Commit(t.Context(), commits)
 	require.NoError(t, err)
+
+	mine := direct("mine", "floor")
+	mine.Hold, mine.Order.Customer = time.Hour, "blocked"
+	_, err = one(t.Context(), store, mine)
+	require.NoError(t, err)
+	for _, change := range []func(context.Context, pgx.Tx, string) (order.Order, error){store.ConfirmTx, store.CancelTx} {
+		tx, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = change(t.Context(), tx, "mine")
+		isRejected(t, err, "in a transaction of one's own")
+		require.NoError(t, tx.Rollback(t.Context()))
+	}
+
 	due := make(map[string]int)
 	until(t, func() bool {
 		page, err := store.Due(t.Context(), time.Hour, 5)

@@ -40,6 +40,9 @@ func TestDatabaseThatIsNotUTF8(t *testing.T) {
 			database := encoded(t, encoding)
 			pool := newPool(t, database)
 			require.ErrorContains(t, order.Migrate(t.Context(), pool), "encoded in "+encoding+", want UTF8")
+			_, before := check(t, pool)
+			require.ErrorIs(t, before.Findings.Err(), order.ErrNotMigrated)
+			require.ErrorContains(t, before.Findings.Err(), "it refuses this one")
 			require.Equal(t, []string{"0"}, column(t, database, "select count(*) from pg_namespace where nspname = 'lastunit'"))
 
 			execute(t, database, strings.Join(texts[:4], "\n"))

@@ -255,11 +255,12 @@ type TxStore interface {
 
 	// ConfirmTx confirms a held order if its time is not over at this moment. It
 	// fails with ErrHoldExpired, ErrCancelled or ErrNotFound, and the transaction
-	// can go on.
+	// can go on; or with ErrRejected, and it can only be rolled back.
 	ConfirmTx(ctx context.Context, tx pgx.Tx, id string) (Order, error)
 
 	// CancelTx cancels an order that is live or has expired. It fails with
-	// ErrNotFound, and the transaction can go on.
+	// ErrNotFound, and the transaction can go on; or with ErrRejected, and it can only be
+	// rolled back.
 	CancelTx(ctx context.Context, tx pgx.Tx, id string) (Order, error)
 }
 

@@ -16,15 +16,18 @@ type Canary struct {
 	Store  string // that planted it; empty if there is none, and all below is zero then
 	Format int64  // of what the store has on the server; see Format
 	Epoch  int64  // its life: each planting begins a higher one
-	Beats  int64  // looks of the watcher since it was planted, this one included; 0 unless the Store looks
+	Beats  int64  // looks of the watcher since it was planted, this one included if it counts; 0 unless the Store looks
+	Found  int64  // those of them that this look found
 	Whole  bool   // all SKUs of the server were compared since it was planted
 	Err    error  // the server could not be asked, and all but Name and Server is zero
 }
 
 // Behind says whether the canary went back in time since an earlier look of the same
-// watcher at the canary of the same name: so did the server.
+// watcher at the canary of the same name: so did the server. It does so too if the server
+// went back by that one look alone. A server that takes no writes counts no look, and so
+// is not behind.
 func (c Canary) Behind(earlier Canary) bool {
-	return c.Epoch < earlier.Epoch || c.Epoch == earlier.Epoch && c.Beats < earlier.Beats
+	return c.Epoch < earlier.Epoch || c.Epoch == earlier.Epoch && c.Found < earlier.Beats
 }
 
 // Format is the format of what this build keeps in Redis: FORMAT of prelude.lua.
@@ -130,7 +133,8 @@ func (r *Redis) look(ctx context.Context, c Canary, store string, watcher int) (
 		return c, err
 	}
 	c.Store = answer.text(1)
-	c.Format, c.Epoch, c.Whole, c.Beats = answer.number(2), answer.number(3), answer.number(4) == 1, answer.number(5)
+	c.Format, c.Epoch, c.Whole = answer.number(2), answer.number(3), answer.number(4) == 1
+	c.Beats, c.Found = answer.number(5), answer.number(6)
 	return c, answer.err
 }
 

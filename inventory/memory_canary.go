@@ -25,6 +25,7 @@ func (m *Memory) Canaries(ctx context.Context, store string, watcher int) ([]Can
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.canary.Canary
+	c.Found = m.canary.beats[watcher]
 	if c.Store != "" && c.Store == store {
 		m.canary.beats[watcher]++
 	}

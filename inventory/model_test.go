@@ -408,10 +408,11 @@ func (m *model) Canaries(ctx context.Context, store string, watcher int) ([]inve
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	c := m.canary
+	c.Found = m.looks[watcher]
 	if store != "" && store == m.canary.Store {
 		m.looks[watcher]++
 	}
-	c := m.canary
 	c.Beats = m.looks[watcher]
 	return []inventory.Canary{c}, nil
 }

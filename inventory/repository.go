@@ -132,8 +132,8 @@ type InventoryRepository interface {
 
 	// Canaries looks at the canary of each server, at all of them at the same time. Where
 	// the store given has planted it, the look counts in Canary.Beats of the watcher, a
-	// number from 0 to Watchers-1 that the caller has chosen at random; with no store it
-	// changes nothing. What stands in the place of a canary and is none is told as if
+	// number from 0 to Watchers-1 that the caller has chosen at random, and Canary.Found is
+	// what was there before; with no store it changes nothing. What stands in the place of a canary and is none is told as if
 	// there were none. It fails only if it is not known which servers there are; one that
 	// does not answer is told by Canary.Err.
 	Canaries(ctx context.Context, store string, watcher int) ([]Canary, error)

@@ -48,7 +48,6 @@ func (s *shelf) plant(watcher int) []inventory.Canary {
 var canaryCases = []testCase{
 	{"is planted in the place of any other", func(s *shelf) {
 		first := s.plant(0)
-		assert.False(s.t, first[0].Behind(first[0]))
 		second := s.plant(1)
 		assert.True(s.t, first[0].Behind(second[0]))
 		foreign := s.another()
@@ -60,11 +59,15 @@ var canaryCases = []testCase{
 		again := s.look(s.store, 7)
 		for i, c := range again {
 			assert.EqualValues(s.t, 2, c.Beats)
+			assert.EqualValues(s.t, 1, c.Found)
 			assert.False(s.t, c.Behind(planted[i]))
 			assert.True(s.t, planted[i].Behind(c))
+			assert.True(s.t, c.Behind(c), "the server that it is of went back by this one look") //nolint:gocritic // the same answer once more
 		}
 		assert.EqualValues(s.t, 1, s.look(s.store, inventory.Watchers-1)[0].Beats)
-		assert.EqualValues(s.t, 2, s.look("", 7)[0].Beats, "it does not count")
+		uncounted := s.look("", 7)[0]
+		assert.EqualValues(s.t, 2, uncounted.Beats, "it does not count")
+		assert.False(s.t, uncounted.Behind(again[0]))
 		assert.EqualValues(s.t, 2, s.look(s.store+"-2", 7)[0].Beats, "nor does that of another store")
 		assert.EqualValues(s.t, 3, s.look(s.store, 7)[0].Beats)
 	}},

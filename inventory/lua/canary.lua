@@ -7,8 +7,8 @@
 --   whole   1 if all SKUs of the server were compared since it was planted, else 0
 --
 -- and a field b:<watcher> for each watcher that looked: how often it did since the
--- canary was planted. A number that is lower than it was before proves that the
--- server went back in time.
+-- canary was planted. A look that finds a lower number than the watcher's last one left
+-- there proves that the server went back in time.
 --
 -- KEYS[1]  the canary
 -- ARGV[1]  store    of the caller; empty for a look that counts for nothing
@@ -18,9 +18,9 @@
 -- ARGV[5]  epoch, of the canary as the caller saw it; empty and 0 for none. Any
 --          other one stays as it is.
 --
--- Returns {'canary', store, format, epoch, whole, beats} for a look, with an empty
--- store if there is none, or something else in its place; else {'planted'} or
--- {'kept'}.
+-- Returns {'canary', store, format, epoch, whole, beats, found} for a look, with an empty
+-- store if there is none, or something else in its place; found are the beats before
+-- the look, and beats those after it. Else it returns {'planted'} or {'kept'}.
 
 local store, verb = ARGV[1], ARGV[3]
 local watcher = whole(ARGV[2], 0, 255)
@@ -44,12 +44,13 @@ if kind == 'hash' then
 end
 
 if verb == 'look' then
+  local found = there.beats
   if store ~= '' and there.store == store then
     -- A server that takes no writes at the moment is read all the same.
     local beat = redis.pcall('HSET', KEYS[1], field, digits(there.beats + 1))
     if type(beat) ~= 'table' or not beat.err then there.beats = there.beats + 1 end
   end
-  return {'canary', there.store, there.format, there.epoch, there.all, there.beats}
+  return {'canary', there.store, there.format, there.epoch, there.all, there.beats, found}
 end
 
 if there.store ~= ARGV[4] or there.epoch ~= seen then return {'kept'} end

@@ -221,6 +221,8 @@ func compareLives(a, b *Deduction) int {
 		cmp.Compare(flag(a.Accepted != ""), flag(b.Accepted != "")))
 }
 
+const listsUnsettled = "list unsettled"
+
 // Unsettled implements InventoryRepository.
 func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Duration, limit int) ([]Deduction, error) {
 	if err := checkUnsettled(store, sku, age, limit); err != nil {
@@ -229,7 +231,9 @@ func (r *Redis) Unsettled(ctx context.Context, store, sku string, age time.Durat
 	var found []Deduction
 	seen := make(map[string]bool) // HSCAN may repeat itself
 	for cursor := "0"; ; {
-		reply, err := r.run(ctx, unsettledScript, "list unsettled", sku, store, age.Milliseconds(), cursor, scriptBatch)
+		reply, err := patiently(ctx, r.nodeOf(ctx, sku), didFor(listsUnsettled, sku), func() (*reply, error) {
+			return r.run(ctx, unsettledScript, listsUnsettled, sku, store, age.Milliseconds(), cursor, scriptBatch)
+		})
 		if err != nil {
 			return nil, err
 		}

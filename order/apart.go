@@ -1,6 +1,9 @@
 package order
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // apart gives each element of a batch its own answer although the database fails the
 // batch as a whole. It sends smaller and smaller parts, until those that the database
@@ -81,9 +84,10 @@ func (a *apart) divideOn(batch []int, failed error) error {
 			return errs[i]
 		}
 	}
-	if partial != nil && allPartial && !partial.sku {
-		a.blameNone(batch, partial) // it concerns every order, such as a right that is missing
-		return nil
+	if partial != nil && allPartial && !partial.sku && len(batch) > parts {
+		// Either it concerns every order, such as a right that is missing, or some in each
+		// part.
+		return a.probe(batch, partial)
 	}
 	for i, part := range divided {
 		if errs[i] == nil {
@@ -94,6 +98,48 @@ func (a *apart) divideOn(batch []int, failed error) error {
 		}
 	}
 	return nil
+}
+
+// probes bounds how many elements are sent alone to find out whether a fault of the schema
+// concerns them all.
+const probes = 16
+
+// probe sends some elements alone, from all over a batch. If one of them does not meet the
+// fault of the schema, the others are divided further. If all do, it is taken for theirs
+// too: a batch that it concerns as a whole costs no more than these.
+func (a *apart) probe(batch []int, partial *partialError) error {
+	rest, met, n := slices.Clone(batch), 0, min(probes, len(batch))
+	for k := n - 1; k >= 0; k-- {
+		at := k * len(batch) / n
+		i := batch[at]
+		rest = slices.Delete(rest, at, at+1)
+		err := a.send([]int{i})
+		var again *partialError
+		switch {
+		case err == nil:
+			a.sent = true
+		case errors.As(err, &again):
+			met++
+			a.blameNone([]int{i}, again)
+		default:
+			if err := a.divideOn([]int{i}, err); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case len(rest) == 0:
+		return nil
+	case met == n:
+		a.blameNone(rest, partial)
+		return nil
+	}
+	err := a.send(rest)
+	if err == nil {
+		a.sent = true
+		return nil
+	}
+	return a.divideOn(rest, err)
 }
 
 // blameNone notes that the elements meet a fault of the schema.

@@ -21,16 +21,19 @@ func TestApart(t *testing.T) {
 		sends int           // at most
 		want  error
 	}{
-		"one":                {1, map[int]error{0: rejected}, 1, nil},
-		"one of three":       {3, map[int]error{1: rejected}, 4, nil},
-		"one of a thousand":  {1000, map[int]error{617: rejected}, 21, nil},
-		"three":              {100, map[int]error{0: rejected, 50: rejected, 99: rejected}, 50, nil},
-		"all":                {8, map[int]error{0: rejected, 1: rejected, 2: rejected, 3: rejected, 4: rejected, 5: rejected, 6: rejected, 7: rejected}, 13, nil},
-		"a SKU":              {9, map[int]error{1: wrongSKU, 4: wrongSKU, 7: wrongSKU}, 4, nil},
-		"the only SKU":       {3, map[int]error{0: wrongSKU, 1: wrongSKU, 2: wrongSKU}, 4, nil},
-		"a branch":           {64, map[int]error{13: noRight}, 13, nil},
-		"a SKU and an order": {6, map[int]error{1: wrongSKU, 4: wrongSKU, 2: rejected}, 9, nil},
-		"trouble":            {16, map[int]error{3: rejected, 13: trouble}, 5, trouble},
+		"one":                 {1, map[int]error{0: rejected}, 1, nil},
+		"one of three":        {3, map[int]error{1: rejected}, 4, nil},
+		"one of a thousand":   {1000, map[int]error{617: rejected}, 21, nil},
+		"three":               {100, map[int]error{0: rejected, 50: rejected, 99: rejected}, 50, nil},
+		"all":                 {8, map[int]error{0: rejected, 1: rejected, 2: rejected, 3: rejected, 4: rejected, 5: rejected, 6: rejected, 7: rejected}, 13, nil},
+		"a SKU":               {9, map[int]error{1: wrongSKU, 4: wrongSKU, 7: wrongSKU}, 4, nil},
+		"the only SKU":        {3, map[int]error{0: wrongSKU, 1: wrongSKU, 2: wrongSKU}, 4, nil},
+		"a branch":            {64, map[int]error{13: noRight}, 13, nil},
+		"a SKU and an order":  {6, map[int]error{1: wrongSKU, 4: wrongSKU, 2: rejected}, 9, nil},
+		"one of each quarter": {64, map[int]error{13: noRight, 29: noRight, 45: noRight, 61: noRight}, 43, nil},
+		"every second":        {8, map[int]error{0: noRight, 2: noRight, 4: noRight, 6: noRight}, 13, nil},
+		"a right":             {64, all(64, noRight), 21, nil},
+		"trouble":             {16, map[int]error{3: rejected, 13: trouble}, 5, trouble},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -67,8 +70,8 @@ func TestApart(t *testing.T) {
 				require.ErrorIs(t, err, test.want)
 				return
 			}
-			if len(test.bad) == test.size && name == "the only SKU" {
-				require.ErrorIs(t, err, ErrUnavailable)
+			if len(test.bad) == test.size && name != "one" && name != "all" {
+				require.ErrorIs(t, err, test.bad[0])
 				require.Empty(t, done)
 				return
 			}
@@ -83,4 +86,13 @@ func TestApart(t *testing.T) {
 			require.Len(t, failed, len(test.bad))
 		})
 	}
+}
+
+// all are the elements of a batch, each with one error.
+func all(size int, err error) map[int]error {
+	bad := make(map[int]error)
+	for i := range size {
+		bad[i] = err
+	}
+	return bad
 }

@@ -54,9 +54,11 @@ const refusing = `
 	create policy theirs on lastunit.orders using (true)
 		with check (customer <> 'policy' and (customer not like 'policy:%' or customer <> 'policy:' || status::text));`
 
-var refusals = []string{"plain", "no data", "own state", "as a table", "as a right", "assert", "zero", "too long", "deferred", "policy",
+var refusals = []string{
+	"plain", "no data", "own state", "as a table", "as a right", "assert", "zero", "too long", "deferred", "policy",
 	// Of the classes of trouble, and two of which nobody would know what became of the transaction.
-	"0A000", "25006", "28000", "3D000", "40P01", "53100", "55P03", "57014", "58030", "F0000", "XX000", "08006", "40003"}
+	"0A000", "25006", "28000", "3D000", "40P01", "53100", "55P03", "57014", "58030", "F0000", "XX000", "08006", "40003",
+}
 
 // newRefusing makes a store whose database refuses some orders.
 func newRefusing(t testing.TB) (store *order.Postgres, url string) {

@@ -18,7 +18,8 @@ import (
 )
 
 // refusingSome makes the database refuse what the customer "blocked" does: whatever
-// they book, or only what becomes of it.
+// they book, or only what becomes of it. That it raises the code of a lock, a full disk or
+// a timeout is its own affair.
 const (
 	refusingOrders = `
 		create function public.refuse() returns trigger language plpgsql as $$ begin
@@ -26,12 +27,12 @@ const (
 		create trigger refuse before insert on lastunit.orders for each row execute function public.refuse()`
 	refusingOrdersLate = `
 		create function public.refuse() returns trigger language plpgsql as $$ begin
-			if new.customer = 'blocked' then raise exception 'no'; end if; return null; end $$;
+			if new.customer = 'blocked' then raise exception 'no' using errcode = '53100'; end if; return null; end $$;
 		create constraint trigger refuse after insert on lastunit.orders deferrable initially deferred
 			for each row execute function public.refuse()`
 	refusingChanges = `
 		create function public.refuse() returns trigger language plpgsql as $$ begin
-			if new.customer = 'blocked' then raise exception 'no'; end if; return new; end $$;
+			if new.customer = 'blocked' then raise exception 'no' using errcode = '57014'; end if; return new; end $$;
 		create trigger refuse before update on lastunit.orders for each row execute function public.refuse()`
 )
 

@@ -115,9 +115,10 @@ var (
 
 	// ErrOtherBuild says that the schema is of the version that is recorded, but not what
 	// the migrations of this build make of it: a build from between two releases made
-	// it, or somebody changed a function. Migrate changes nothing then, and Check names
-	// each part. Restore the function from Migrations, from the last file that has it, or
-	// sell with the build that made the database.
+	// it, or somebody changed a function, took a trigger or a constraint away, or made a
+	// table unlogged. Migrate changes nothing then, and Check names each part. Restore it
+	// from Migrations, from the last file that has it, or sell with the build that made
+	// the database.
 	ErrOtherBuild = errors.New("the schema is of another build of lastunit")
 )
 

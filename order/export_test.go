@@ -23,5 +23,23 @@ func DefinedFunctions() (names []string) {
 	return names
 }
 
+// DefinedTriggers and DefinedTables are those that Migrate and Check compare.
+func DefinedTriggers() (names []string) {
+	files, err := loadMigrations()
+	if err != nil {
+		panic(err)
+	}
+	names, _ = triggersOf(files)
+	return names
+}
+
+func DefinedTables() []string {
+	files, err := loadMigrations()
+	if err != nil {
+		panic(err)
+	}
+	return tablesOf(files)
+}
+
 // OwnConstraints are those that the migrations make, sorted.
 func OwnConstraints() []string { return ownConstraints[:] }

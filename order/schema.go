@@ -219,10 +219,17 @@ func compareSchema(ctx context.Context, db rower, files []migration, rows []reco
 	}
 	found = compareHashes(files[:version], rows)
 	changed, err := compareFunctions(ctx, db, files[:version])
-	if found = append(found, changed...); err != nil || len(found) > 0 || version != firstHashed-1 {
+	if found = append(found, changed...); err != nil {
 		return found, err
 	}
-	return verifyUnhashed(ctx, db, files[version])
+	switch {
+	case version == len(files):
+		parts, err := compareParts(ctx, db, files)
+		return append(found, parts...), err
+	case version == firstHashed-1 && len(found) == 0:
+		return verifyUnhashed(ctx, db, files[version])
+	}
+	return found, nil
 }
 
 // verifyUnhashed runs the block with which the first migration that records hashes

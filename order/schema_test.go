@@ -80,6 +80,17 @@ func TestEveryFunctionIsCompared(t *testing.T) {
 		where pronamespace = 'lastunit'::regnamespace order by 1`), order.DefinedFunctions())
 }
 
+// TestEveryTriggerAndTableIsCompared: likewise "create trigger name" to "on lastunit.table",
+// and "create table lastunit.name".
+func TestEveryTriggerAndTableIsCompared(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	require.ElementsMatch(t, column(t, url, `select tgname from pg_trigger g join pg_class c on c.oid = g.tgrelid
+		where c.relnamespace = 'lastunit'::regnamespace and not g.tgisinternal`), order.DefinedTriggers())
+	require.ElementsMatch(t, column(t, url, `select relname from pg_class
+		where relnamespace = 'lastunit'::regnamespace and relkind in ('r', 'p')`), order.DefinedTables())
+}
+
 // replaceOnce replaces what must be there.
 func replaceOnce(t testing.TB, text, old, with string) string {
 	t.Helper()
@@ -175,9 +186,14 @@ func TestSchemaChangedByHand(t *testing.T) {
 			"create or replace function lastunit.next_epoch(p_epoch bigint) returns bigint language sql as 'select p_epoch + 1'",
 			"FUNCTION lastunit.next_epoch=another one",
 		},
-		"setting":      {"alter function lastunit.commit_orders reset enable_seqscan", "FUNCTION lastunit.commit_orders=another one"},
-		"file":         {"update lastunit.migrations set hash = 'x' where version = 2", "migration 002_commit.sql=another file"},
-		"not recorded": {"delete from lastunit.migrations where version = 3", "migration 003_change.sql=not recorded"},
+		"setting":          {"alter function lastunit.commit_orders reset enable_seqscan", "FUNCTION lastunit.commit_orders=another one"},
+		"file":             {"update lastunit.migrations set hash = 'x' where version = 2", "migration 002_commit.sql=another file"},
+		"trigger disabled": {"alter table lastunit.movement_batches disable trigger user", "TRIGGER movement_batches_feed ON lastunit.movement_batches=disabled"},
+		"trigger dropped":  {"drop trigger skus_deleted on lastunit.skus", "TRIGGER skus_deleted ON lastunit.skus=missing"},
+		"constraint":       {"alter table lastunit.orders drop constraint orders_pkey", "CONSTRAINT lastunit.orders_pkey=missing"},
+		"unlogged":         {"alter table lastunit.fences set unlogged", "TABLE lastunit.fences=unlogged"},
+		"rows":             {"delete from lastunit.feed where partition = 3", "TABLE lastunit.feed=without some of its rows"},
+		"not recorded":     {"delete from lastunit.migrations where version = 3", "migration 003_change.sql=not recorded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -71,7 +71,7 @@ func (a *apart) divideOn(batch []int, failed error) error {
 		divided = a.bySKUs(batch)
 	}
 	errs := make([]error, len(divided))
-	allPartial := true
+	allPartial, allRejected := true, true
 	for i, part := range divided {
 		if errs[i] = a.send(part); errs[i] == nil {
 			a.sent = true
@@ -79,6 +79,9 @@ func (a *apart) divideOn(batch []int, failed error) error {
 		var again *partialError
 		if !errors.As(errs[i], &again) {
 			allPartial = false
+		}
+		if errs[i] == nil || again != nil {
+			allRejected = false
 		}
 		if again == nil && errs[i] != nil && !errors.As(errs[i], &rejected) {
 			return errs[i]
@@ -89,11 +92,33 @@ func (a *apart) divideOn(batch []int, failed error) error {
 		// part.
 		return a.probe(batch, partial)
 	}
+	if allRejected && len(batch) > parts && len(batch) <= maxAlone {
+		return a.oneByOne(batch)
+	}
 	for i, part := range divided {
 		if errs[i] == nil {
 			continue
 		}
 		if err := a.divideOn(part, errs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxAlone bounds the batches whose elements are sent alone once each part was rejected:
+// most often one customer clicked that often, and to divide on would send them all twice.
+const maxAlone = 64
+
+// oneByOne sends the elements of a batch alone.
+func (a *apart) oneByOne(batch []int) error {
+	for _, i := range batch {
+		err := a.send([]int{i})
+		if err == nil {
+			a.sent = true
+			continue
+		}
+		if err := a.divideOn([]int{i}, err); err != nil {
 			return err
 		}
 	}

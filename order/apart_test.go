@@ -26,6 +26,8 @@ func TestApart(t *testing.T) {
 		"one of a thousand":   {1000, map[int]error{617: rejected}, 21, nil},
 		"three":               {100, map[int]error{0: rejected, 50: rejected, 99: rejected}, 50, nil},
 		"all":                 {8, map[int]error{0: rejected, 1: rejected, 2: rejected, 3: rejected, 4: rejected, 5: rejected, 6: rejected, 7: rejected}, 13, nil},
+		"all of few":          {4, all(4, rejected), 5, nil},
+		"all of many":         {64, all(64, rejected), 69, nil},
 		"a SKU":               {9, map[int]error{1: wrongSKU, 4: wrongSKU, 7: wrongSKU}, 4, nil},
 		"the only SKU":        {3, map[int]error{0: wrongSKU, 1: wrongSKU, 2: wrongSKU}, 4, nil},
 		"a branch":            {64, map[int]error{13: noRight}, 13, nil},
@@ -70,7 +72,7 @@ func TestApart(t *testing.T) {
 				require.ErrorIs(t, err, test.want)
 				return
 			}
-			if len(test.bad) == test.size && name != "one" && name != "all" {
+			if len(test.bad) == test.size && name != "one" && name != "all" && name != "all of many" && name != "all of few" {
 				require.ErrorIs(t, err, test.bad[0])
 				require.Empty(t, done)
 				return

@@ -43,7 +43,7 @@ func StartRedisCluster(t testing.TB, nodeTimeout time.Duration) *RedisCluster {
 	bus := make([]string, len(nodes))
 	for i := range nodes {
 		options := append(ClusterOptions(t), "--cluster-node-timeout", fmt.Sprint(nodeTimeout.Milliseconds()),
-			"--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0")
+			"--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no", "--repl-diskless-sync", "no")
 		bus[i] = options[5]
 		nodes[i] = StartRedis(t, options...)
 	}

@@ -23,7 +23,7 @@ const pairName = "pair"
 func StartRedisPair(t testing.TB) *RedisPair {
 	t.Helper()
 	// As an answer of INFO, a replica's address is that of its link.
-	p := &RedisPair{joined: join(t, []*Redis{StartRedis(t, "--repl-diskless-sync-delay", "0"), StartRedis(t, "--repl-diskless-sync-delay", "0")})}
+	p := &RedisPair{joined: join(t, []*Redis{StartRedis(t, "--repl-diskless-sync", "no"), StartRedis(t, "--repl-diskless-sync", "no")})}
 	for i := range p.nodes {
 		host, port := p.reachable(i)
 		p.do(i, []any{"config", "set", "replica-announce-ip", host}, []any{"config", "set", "replica-announce-port", port})

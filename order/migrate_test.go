@@ -252,14 +252,14 @@ func TestMigrateBehindAReport(t *testing.T) {
 	report := begin(t, pool, pgx.RepeatableRead)
 	_, err := report.Exec(t.Context(), "select count(*) from lastunit.skus")
 	require.NoError(t, err)
-	migrated := make(chan error, 1)
+	migrated, migrating := make(chan error, 1), newPool(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { migrated <- order.Migrate(ctx, newPool(t, url)) }()
+	go func() { migrated <- order.Migrate(ctx, migrating) }()
 	waiting(t, url)
 	cancel()
 	require.ErrorIs(t, <-migrated, context.Canceled)
 
-	go func() { migrated <- order.Migrate(t.Context(), newPool(t, url)) }()
+	go func() { migrated <- order.Migrate(t.Context(), migrating) }()
 	waiting(t, url)
 	execute(t, url, "begin; select from lastunit.skus for update; commit") // what every commit does, behind Migrate
 	select {

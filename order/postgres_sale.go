@@ -243,22 +243,6 @@ func (p *Postgres) Recount(ctx context.Context, sku string) (Counters, error) {
 	if err := inventory.CheckID("sku", sku); err != nil {
 		return Counters{}, err
 	}
-	var counters []Counters
-	err := p.write(ctx, func(self *identity, batch *pgx.Batch) {
-		batch.Queue(boundLocks)
-		batch.Queue("select lastunit.recount($1::text::uuid, $2)", self.id, sku)
-		queueCounters(batch, []string{sku}, &counters)
-	})
-	if err != nil {
-		return Counters{}, err
-	}
-	if len(counters) == 0 {
-		return Counters{}, &SKUError{sku, ErrUnknownSKU}
-	}
-	return counters[0], nil
+	c, _, err := p.change(ctx, sku, "recount($1::text::uuid, $2)")
+	return c, err
 }
-
-// boundLocks bounds how long the transaction waits for a lock, as long as the session's own
-// bound is none that is shorter: many times what a batch keeps a SKU for.
-const boundLocks = "select set_config('lock_timeout', '2s', true) " +
-	"where current_setting('lock_timeout')::interval not between interval '1 ms' and interval '2 s'"

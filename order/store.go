@@ -202,7 +202,7 @@ type Store interface {
 	// sums of its movements to the counters, by further movements, after the number of
 	// the last one is right. It reads every order while the SKU is locked: it is for a
 	// Tally that does not agree. It fails with ErrUnknownSKU, and with ErrUnavailable where
-	// somebody keeps the SKU locked for two seconds.
+	// somebody keeps the SKU locked for long.
 	Recount(ctx context.Context, sku string) (Counters, error)
 
 	// Movements lists up to limit movements of a SKU whose number is above

@@ -62,7 +62,7 @@ var canaryCases = []testCase{
 			assert.EqualValues(s.t, 1, c.Found)
 			assert.False(s.t, c.Behind(planted[i]))
 			assert.True(s.t, planted[i].Behind(c))
-			assert.True(s.t, c.Behind(c), "the server that it is of went back by this one look") //nolint:gocritic // the same answer once more
+			assert.True(s.t, c.Behind(c), "the server that it is of went back by this one look")
 		}
 		assert.EqualValues(s.t, 1, s.look(s.store, inventory.Watchers-1)[0].Beats)
 		uncounted := s.look("", 7)[0]

@@ -238,11 +238,10 @@ func TestImportAtTheStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.csv")
 	require.NoError(t, os.WriteFile(path, []byte("sku,capacity\nred,10\nblue,20\n"), 0o600))
 	for range 2 { // it is started again with the same file
-		var stdout, stderr strings.Builder
-		code := run(t.Context(), []string{"-import", path, "-rush", "5", "-capacity", "3", "-prefix", t.Name(), "-anyway"},
-			environment("REDIS_URL="+redis.URL(), "DATABASE_URL="+database), &stdout, &stderr)
-		require.Equal(t, 0, code, stderr.String())
-		assert.Contains(t, stderr.String(), "items=2")
+		code, _, stderr := runs(t, environment("REDIS_URL="+redis.URL(), "DATABASE_URL="+database),
+			"-import", path, "-rush", "5", "-capacity", "3", "-prefix", t.Name(), "-anyway")
+		require.Equal(t, 0, code, stderr)
+		assert.Contains(t, stderr, "items=2")
 	}
 	h := newAPI(newShop(t, outside(t, redis, database)), nil, quiet)
 	stocks := parseAnswer[struct{ Events []booking.Stock }](t, ask(t, h, "GET", "/api/v1/events?sku=red&sku=blue", "")).Events

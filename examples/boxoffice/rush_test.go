@@ -49,21 +49,19 @@ func TestRushOnRealServers(t *testing.T) {
 	t.Parallel()
 	redis := servertest.SharedRedis(t)
 	database := servertest.SharedPostgres(t).Database(t)
-	var stdout, stderr strings.Builder
-	code := run(t.Context(), []string{"-rush", "2000", "-capacity", "300", "-prefix", t.Name(), "-anyway"},
-		environment("REDIS_URL="+redis.URL(), "DATABASE_URL="+database), &stdout, &stderr)
-	require.Equal(t, 0, code, stderr.String())
-	assert.Equal(t, "audit: capacity=300 sold=300 oversold=0 lost=0 drift=0", lastLine(t, stdout.String()))
+	code, stdout, stderr := runs(t, environment("REDIS_URL="+redis.URL(), "DATABASE_URL="+database),
+		"-rush", "2000", "-capacity", "300", "-prefix", t.Name(), "-anyway")
+	require.Equal(t, 0, code, stderr)
+	assert.Equal(t, "audit: capacity=300 sold=300 oversold=0 lost=0 drift=0", lastLine(t, stdout))
 }
 
 func TestRushOnPostgresAlone(t *testing.T) {
 	t.Parallel()
 	database := servertest.SharedPostgres(t).Database(t)
-	var stdout, stderr strings.Builder
-	code := run(t.Context(), []string{"-rush", "2000", "-capacity", "300", "-postgres", database, "-anyway"}, environment(), &stdout, &stderr)
-	require.Equal(t, 0, code, stderr.String())
-	assert.Contains(t, stdout.String(), "(on PostgreSQL alone)")
-	assert.Equal(t, "audit: capacity=300 sold=300 oversold=0 lost=0 drift=0", lastLine(t, stdout.String()))
+	code, stdout, stderr := runs(t, environment(), "-rush", "2000", "-capacity", "300", "-postgres", database, "-anyway")
+	require.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "(on PostgreSQL alone)")
+	assert.Equal(t, "audit: capacity=300 sold=300 oversold=0 lost=0 drift=0", lastLine(t, stdout))
 }
 
 func TestRushIsBrokenOff(t *testing.T) {

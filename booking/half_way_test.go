@@ -3,6 +3,7 @@ package booking_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 
@@ -44,14 +45,22 @@ func TestRightTakenInTheMiddleOfAScript(t *testing.T) {
 	const capacity = 20
 	require.NoError(t, shop.PutOnSale(t.Context(), order.Item{SKU: "floor", Capacity: capacity}))
 	inner.left.Store(2)
-	// Two, unless Redis is so slow at a call that what it deducted is left to the sweep.
-	for i := 0; i < capacity-2 && inner.left.Load() > 0; i++ {
-		_, err := shop.Void(t.Context(), request("floor", i).ID)
+	tries := 0
+	eventually(t, func() error {
+		tries++
+		r := request("void", tries)
+		r.Lines = lines("floor", 1)
+		_, err := shop.Void(t.Context(), r.ID)
 		require.NoError(t, err)
-		_, err = book(shop, request("floor", i)) // deducts, and gives back
+		// It deducts, and gives back. Only where Redis was so slow that its circuit is open, it
+		// does neither for a while, or leaves to the sweep what was deducted.
+		_, err = book(shop, r)
 		require.ErrorIs(t, err, order.ErrCancelled)
-	}
-	require.Zero(t, inner.left.Load(), "two were restored half-way")
+		if left := inner.left.Load(); left > 0 {
+			return fmt.Errorf("%d are to be restored half-way", left)
+		}
+		return nil
+	})
 	stock, err := shop.Stock(t.Context(), "floor")
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, stock.InFlight, int64(2))

@@ -149,6 +149,7 @@ func TestAccept(t *testing.T) {
 		require.NoError(t, err)
 		_, err = shop.Accept(t.Context(), units("3", "floor", 1))
 		for errors.Is(err, inventory.ErrTryAgain) {
+			time.Sleep(betweenTries)
 			_, err = shop.Accept(t.Context(), units("3", "floor", 1))
 		}
 		require.ErrorIs(t, err, inventory.ErrSoldOut)
@@ -437,6 +438,7 @@ func TestARushOfAcceptsSellsExactlyTheCapacity(t *testing.T) {
 						if !errors.Is(err, inventory.ErrTryAgain) && !errors.Is(err, order.ErrOutcomeUnknown) {
 							break
 						}
+						time.Sleep(betweenTries)
 					}
 					if err == nil {
 						_, err = receipt.Wait(context.Background())

@@ -86,8 +86,13 @@ func bookOnce(shop *booking.Service, r booking.Request) (order.Order, error) {
 		if !errors.Is(err, order.ErrOutcomeUnknown) || time.Since(began) > patience {
 			return o, err
 		}
+		time.Sleep(betweenTries)
 	}
 }
+
+// betweenTries is how long who asks again waits, as a client does: a loop without it would
+// take the processor from those that it waits for.
+const betweenTries = 5 * time.Millisecond
 
 // book asks until there is a definite answer, as a client does.
 func book(shop *booking.Service, r booking.Request) (order.Order, error) {
@@ -96,5 +101,6 @@ func book(shop *booking.Service, r booking.Request) (order.Order, error) {
 		if !errors.Is(err, inventory.ErrTryAgain) && !errors.Is(err, order.ErrOutcomeUnknown) {
 			return o, err
 		}
+		time.Sleep(betweenTries)
 	}
 }

@@ -135,6 +135,7 @@ func (s *spread) unsettled(sku string) int64 {
 }
 
 func TestNodes(t *testing.T) {
+	t.Parallel()                                          // on servers of its own: most of it is waiting
 	cluster := servertest.StartRedisCluster(t, time.Hour) // nobody takes its place
 	for name, test := range map[string]func(*testing.T, *servertest.RedisCluster){
 		"one that hangs holds up nobody else": hangsAlone,
@@ -210,6 +211,7 @@ func hangsAlone(t *testing.T, cluster *servertest.RedisCluster) {
 
 // Who hangs is replaced: its SKUs don't wait for what is on its way to it still.
 func TestLanesFollowAFailover(t *testing.T) {
+	t.Parallel() // on servers of its own: most of it is waiting
 	cluster := servertest.StartRedisCluster(t, time.Second)
 	client := cluster.Client(t, func(o *redis.ClusterOptions) {
 		o.ContextTimeoutEnabled, o.ReadTimeout, o.ClusterStateReloadInterval = true, hung, time.Second // else it may ask who is gone for a minute

@@ -7,8 +7,8 @@ import (
 
 // What the database rejects costs those beside it time: a batch is divided, and each part
 // is a transaction of its own, or one that waits with the SKUs locked. So the lane of what
-// is suspected of it rests after such a batch, for a multiple of what that took. Others
-// keep nearly all of their rate, and in the lane more gather meanwhile.
+// is suspected of it rests after such a batch, for a multiple of what that took, up to a
+// bound. It is the turn of others meanwhile, and in the lane more gather.
 const (
 	restTimes = 9
 	maxRest   = 300 * time.Millisecond

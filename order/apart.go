@@ -113,16 +113,21 @@ const maxAlone = 64
 // oneByOne sends the elements of a batch alone.
 func (a *apart) oneByOne(batch []int) error {
 	for _, i := range batch {
-		err := a.send([]int{i})
-		if err == nil {
-			a.sent = true
-			continue
-		}
-		if err := a.divideOn([]int{i}, err); err != nil {
+		if err := a.sendOrDivide([]int{i}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sendOrDivide sends a part, and divides it if it fails.
+func (a *apart) sendOrDivide(part []int) error {
+	err := a.send(part)
+	if err == nil {
+		a.sent = true
+		return nil
+	}
+	return a.divideOn(part, err)
 }
 
 // probes bounds how many elements are sent alone to find out whether a fault of the schema
@@ -159,12 +164,7 @@ func (a *apart) probe(batch []int, partial *partialError) error {
 		a.blameNone(rest, partial)
 		return nil
 	}
-	err := a.send(rest)
-	if err == nil {
-		a.sent = true
-		return nil
-	}
-	return a.divideOn(rest, err)
+	return a.sendOrDivide(rest)
 }
 
 // blameNone notes that the elements meet a fault of the schema.

@@ -52,7 +52,8 @@ const (
 	VerdictUnknown
 	// VerdictFailed: nothing was stored, for the reason in Err. Only this order is
 	// concerned: ErrRejected, or ErrNewerSchema for an answer that this build does not
-	// know. Or only its SKUs are, as their tables contradict each other: ErrUnavailable.
+	// know. Or it is ErrUnavailable: another transaction has locked what the order's row
+	// needs, or the tables of its SKUs contradict each other.
 	VerdictFailed
 	// VerdictClosed: nothing was stored, as the SKU of Unit is not sold at the
 	// moment. Err is the *inventory.WindowError, or a *SKUError that is ErrRetired.

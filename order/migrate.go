@@ -42,8 +42,8 @@ const migrationLock = 0x6c617374756e6974
 //
 // It compares what is there with what this build expects: the files that were run, by
 // their hashes, the body of each function, and in a schema that is up to date the triggers
-// and constraints, that no table is unlogged, and the rows of partitions. ErrOtherBuild names what differs,
-// ErrNewerSchema is for a version that this build does not know; nothing is changed
+// and constraints, that no table is unlogged, and the rows of partitions. ErrOtherBuild
+// names what differs, ErrNewerSchema is for a version that this build does not know; nothing is changed
 // then. Nor is it in a database whose encoding is not UTF8, which is refused too.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	err := migrate(ctx, pool)

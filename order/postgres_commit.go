@@ -2,14 +2,12 @@ package order
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lastunit/lastunit/inventory"
 )
@@ -70,10 +68,11 @@ func (p *Postgres) Commit(ctx context.Context, commits []Commit) ([]Outcome, []C
 	return outcomes, counters, nil
 }
 
-func pick(commits []Commit, indexes []int) []Commit {
-	picked := make([]Commit, len(indexes))
+// pick are the elements that the indexes name.
+func pick[T any](all []T, indexes []int) []T {
+	picked := make([]T, len(indexes))
 	for n, i := range indexes {
-		picked[n] = commits[i]
+		picked[n] = all[i]
 	}
 	return picked
 }
@@ -104,14 +103,11 @@ func (p *Postgres) commitApart(ctx context.Context, commits []Commit, outcomes [
 		},
 	}
 	err := division.divide(indexes(len(commits)), failed)
-	if err != nil || !division.sent { // if it failed them all, nothing was counted
-		if division.sent {
-			err = inDoubt(err)
-		}
-		return nil, err
+	var counters []Counters
+	if err == nil && division.sent { // if it failed them all, nothing was counted
+		counters, err = p.Counters(ctx, skusOf(commits)...)
 	}
-	counters, err := p.Counters(ctx, skusOf(commits)...)
-	if err != nil {
+	if err != nil && division.sent {
 		err = inDoubt(err)
 	}
 	return counters, err
@@ -203,8 +199,8 @@ func (p *Postgres) commitBatch(ctx context.Context, commits []Commit, outcomes [
 // for a lock that was none of a SKU's or the feed's: probably one of the orders is
 // there, and somebody's transaction has changed it.
 func waitedForAnOrder(err error) bool {
-	var answer *pgconn.PgError
-	return errors.As(err, &answer) && !isRaised(answer) && waitedForOthers(answer)
+	answer := pgErrorOf(err)
+	return answer != nil && !isRaised(answer) && waitedForOthers(answer)
 }
 
 // refused makes the outcome of an order that was not booked because of one of

@@ -34,11 +34,7 @@ func (p *Postgres) Due(ctx context.Context, again time.Duration, limit int) ([]O
 	}
 	dividing := apart{
 		send: func(part []int) error {
-			some := make([]string, len(part))
-			for n, i := range part {
-				some[n] = ids[i]
-			}
-			due, err := p.due(ctx, again, limit, "id = any($3)", some)
+			due, err := p.due(ctx, again, limit, "id = any($3)", pick(ids, part))
 			orders = append(orders, due...)
 			return err
 		},

@@ -23,11 +23,7 @@ func (p *Postgres) Fence(ctx context.Context, deductions []inventory.Deduction) 
 	consumed = make([]bool, len(deductions))
 	fencing := apart{
 		send: func(part []int) error {
-			some := make([]inventory.Deduction, len(part))
-			for n, i := range part {
-				some[n] = deductions[i]
-			}
-			answers, _, err := p.fence(ctx, some)
+			answers, _, err := p.fence(ctx, pick(deductions, part))
 			for n := range answers {
 				consumed[part[n]] = answers[n]
 			}

@@ -52,11 +52,7 @@ func (p *Postgres) purgeApart(
 	}
 	dividing := apart{
 		send: func(part []int) error {
-			some := make([]string, len(part))
-			for n, i := range part {
-				some[n] = ids[i]
-			}
-			n, err := p.purge(ctx, before, limit, "id = any($3)", some)
+			n, err := p.purge(ctx, before, limit, "id = any($3)", pick(ids, part))
 			purged += n
 			return err
 		},
